@@ -1,0 +1,209 @@
+# SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Keys and values of the chunks that later chunks attend to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class KVSnapshot:
+    """A copy of a cache at a chunk boundary, in host memory."""
+
+    k: Tensor
+    """Visible keys, ``[layers, visible tokens, N, D]``."""
+
+    v: Tensor
+    """Visible values, same shape."""
+
+    num_chunks: int
+    """Chunks committed."""
+
+    num_begun: int
+    """Chunks ever begun, those since dropped included."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Host memory taken."""
+        return self.k.nbytes + self.v.nbytes
+
+
+class SinkWindowKVCache:
+    """Ring of key and value slots for the first chunks (sink) and the newest ones (window).
+
+    Layout: ``k`` and ``v`` are ``[layers, S, N, D]``, one slot of ``tokens_per_chunk`` rows per
+    chunk, ``S`` rows in all. Chunk ``i`` has slot ``i`` while there are free ones, then slot
+    ``sink + (i - sink) mod window``: it overwrites the chunk that leaves the window. Nothing is
+    ever shifted, for keys carry their absolute position and attention has no order. What is
+    visible is always a prefix of the rows.
+
+    Order of use, per chunk::
+
+        begin_chunk(i)                    # i == num_chunks
+        for each pass, for each layer:    # every pass overwrites the one before
+            write(layer, k, v); read(layer)
+        commit_chunk()                    # or abandon_chunk(), and begin_chunk(i) again
+
+    Between chunks: ``truncate``, ``reset``, ``snapshot``, ``restore``.
+
+    Memory is not initialised: rows that are not visible may hold NaN.
+    """
+
+    k: Tensor
+    """Keys, normalised and rotated, ``[layers, S, N, D]``."""
+
+    v: Tensor
+    """Values, ``[layers, S, N, D]``."""
+
+    tokens_per_chunk: int
+    """Rows per slot."""
+
+    window_chunks: int
+    """Newest chunks visible, the open one included; at least 1."""
+
+    sink_chunks: int
+    """First chunks, visible for ever, not counted in the window; may be 0."""
+
+    def __init__(
+        self,
+        num_layers: int,
+        num_heads: int,
+        head_dim: int,
+        tokens_per_chunk: int,
+        window_chunks: int,
+        sink_chunks: int,
+        dtype: torch.dtype,
+        device: torch.device | str,
+    ) -> None:
+        """Allocate an empty cache.
+
+        Args:
+            num_layers: Layers of the network.
+            num_heads: N.
+            head_dim: D.
+            tokens_per_chunk: See the field.
+            window_chunks: See the field.
+            sink_chunks: See the field.
+            dtype: Of keys and values.
+            device: Where they live.
+        """
+        assert window_chunks >= 1 and sink_chunks >= 0, (window_chunks, sink_chunks)
+        self.tokens_per_chunk = tokens_per_chunk
+        self.window_chunks = window_chunks
+        self.sink_chunks = sink_chunks
+        shape = (num_layers, self.capacity_chunks * tokens_per_chunk, num_heads, head_dim)
+        self.k = torch.empty(shape, dtype=dtype, device=device)
+        self.v = torch.empty(shape, dtype=dtype, device=device)
+        self._num_chunks = 0
+        self._num_begun = 0  # never falls, but for reset and restore: tells which slots were overwritten
+        self._is_open = False
+
+    @property
+    def capacity_chunks(self) -> int:
+        """Slots, sink and window together."""
+        return self.window_chunks + self.sink_chunks
+
+    @property
+    def num_chunks(self) -> int:
+        """Chunks committed; also the index of the next, or of the one in work."""
+        return self._num_chunks
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of all slots."""
+        return self.k.nbytes + self.v.nbytes
+
+    @property
+    def num_visible_bytes(self) -> int:
+        """Memory of the visible slots: the size of a snapshot."""
+        return self.num_bytes // self.capacity_chunks * min(self._num_chunks, self.capacity_chunks)
+
+    def slot(self, chunk_index: int) -> int:
+        """Slot of a chunk."""
+        if chunk_index < self.capacity_chunks:
+            return chunk_index
+        return self.sink_chunks + (chunk_index - self.sink_chunks) % self.window_chunks
+
+    def begin_chunk(self, index: int) -> None:
+        """Open the slot of the next chunk. Whatever was in it is lost."""
+        assert not self._is_open and index == self._num_chunks, (self._is_open, index, self._num_chunks)
+        self._is_open = True
+        self._num_begun = max(self._num_begun, index + 1)
+
+    def write(self, layer: int, k: Tensor, v: Tensor) -> None:
+        """Set keys and values ``[L, N, D]`` of the open chunk in one layer."""
+        assert self._is_open, "no chunk has begun"
+        first = self.slot(self._num_chunks) * self.tokens_per_chunk
+        rows = slice(first, first + self.tokens_per_chunk)
+        self.k[layer, rows] = k
+        self.v[layer, rows] = v
+
+    def read(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Views of all visible keys and values of one layer, ``[visible tokens, N, D]``, the open chunk's included."""
+        assert self._is_open, "no chunk has begun"
+        rows = self._num_rows(self._num_chunks + 1)
+        return self.k[layer, :rows], self.v[layer, :rows]
+
+    def commit_chunk(self) -> None:
+        """Close the open chunk and keep it."""
+        assert self._is_open, "no chunk has begun"
+        self._is_open = False
+        self._num_chunks += 1
+
+    def abandon_chunk(self) -> None:
+        """Close the open chunk and drop it. The chunk that it has overwritten stays lost."""
+        assert self._is_open, "no chunk has begun"
+        self._is_open = False
+
+    def can_truncate(self, num_chunks: int) -> bool:
+        """Whether everything that the chunk after ``num_chunks`` chunks attends to is still there.
+
+        It is if no slot was ever reused, or if at most the newest chunk ever begun is dropped:
+        the chunk that it has overwritten leaves the window with it.
+        """
+        if not 0 <= num_chunks <= self._num_chunks:
+            return False
+        return self._num_begun <= self.capacity_chunks or num_chunks >= self._num_begun - 1
+
+    def truncate(self, num_chunks: int) -> None:
+        """Drop all chunks but the first ``num_chunks``; moves nothing. See :meth:`can_truncate`."""
+        assert not self._is_open, "a chunk is in work"
+        assert self.can_truncate(num_chunks), (num_chunks, self._num_chunks, self._num_begun)
+        self._num_chunks = num_chunks
+
+    def reset(self) -> None:
+        """Drop everything."""
+        assert not self._is_open, "a chunk is in work"
+        self._num_chunks = self._num_begun = 0
+
+    def snapshot(self) -> KVSnapshot:
+        """Copy the visible part to host memory."""
+        assert not self._is_open, "a chunk is in work"
+        rows = self._num_rows(self._num_chunks)
+        k, v = (torch.empty_like(x[:, :rows], device="cpu") for x in (self.k, self.v))
+        self._copy_layers(k, self.k[:, :rows])
+        self._copy_layers(v, self.v[:, :rows])
+        return KVSnapshot(k, v, self._num_chunks, self._num_begun)
+
+    def restore(self, snapshot: KVSnapshot) -> None:
+        """Go back to a snapshot of a cache of the same sizes."""
+        assert not self._is_open, "a chunk is in work"
+        rows = self._num_rows(snapshot.num_chunks)
+        assert snapshot.k.shape == self.k[:, :rows].shape, (snapshot.k.shape, self.k.shape, rows)
+        self._copy_layers(self.k[:, :rows], snapshot.k)
+        self._copy_layers(self.v[:, :rows], snapshot.v)
+        self._num_chunks, self._num_begun = snapshot.num_chunks, snapshot.num_begun
+
+    @staticmethod
+    def _copy_layers(target: Tensor, source: Tensor) -> None:
+        """Copy one layer at a time: a layer is contiguous, so no copy of everything is made on the device first."""
+        for target_layer, source_layer in zip(target, source, strict=True):
+            target_layer.copy_(source_layer)
+
+    def _num_rows(self, num_chunks: int) -> int:
+        """Rows that ``num_chunks`` chunks fill."""
+        return min(num_chunks, self.capacity_chunks) * self.tokens_per_chunk

@@ -1,0 +1,141 @@
+# SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What an executor is asked, what it answers, and its interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor
+
+from lingbot_core.camera.trajectory import CameraTrajectory
+from lingbot_core.errors import InputError
+from lingbot_core.stats import ChunkStats
+
+
+@dataclass(frozen=True)
+class TextEvent:
+    """The text that holds from a chunk on, until the next event."""
+
+    chunk_index: int
+    """First chunk that sees the text; 0 for the first event."""
+
+    prompt: str = ""
+    """The text. Not looked at when ``embedding`` is given."""
+
+    embedding: Tensor | None = None
+    """An encoding made elsewhere, ``[text_len, text_dim]``; None encodes ``prompt`` here."""
+
+
+@dataclass(frozen=True)
+class RolloutRequest:
+    """All that determines a rollout, next to the model.
+
+    Args:
+        photo: First frame at the size of the run, uint8 ``[H, W, 3]``, on the CPU.
+        camera: The path; at least ``num_chunks`` chunks long.
+        text: Text by chunk, in order, the first at chunk 0.
+        num_chunks: Chunks wanted, from the beginning of the rollout.
+        seed: Seed of the noise.
+
+    Raises:
+        InputError: A part does not fit the others.
+    """
+
+    photo: Tensor
+    camera: CameraTrajectory
+    text: tuple[TextEvent, ...]
+    num_chunks: int
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        if self.num_chunks < 1:
+            raise InputError("There is nothing to generate.", got=f"{self.num_chunks} chunks", need="at least 1")
+        if self.camera.num_chunks < self.num_chunks:
+            raise InputError(
+                "The camera path is shorter than the video.",
+                got=f"a path of {self.camera.num_chunks} chunks for a video of {self.num_chunks}",
+                do="Lengthen the path or ask for fewer chunks.",
+            )
+        starts = [event.chunk_index for event in self.text]
+        if not starts or starts[0] != 0 or starts != sorted(set(starts)):
+            raise InputError(
+                "The text events are out of order.",
+                got=f"events at chunks {starts}",
+                need="one event at chunk 0, each later one at a later chunk",
+            )
+
+
+@dataclass(frozen=True)
+class PassProgress:
+    """Where a running request is; sent after every pass."""
+
+    chunk_index: int
+    """Chunk being worked on."""
+
+    num_chunks: int
+    """Chunks of the request."""
+
+    pass_index: int
+    """Passes of this chunk that are done: 1 to ``num_passes``."""
+
+    num_passes: int
+    """Passes per chunk: 5 when generating, 1 when replaying."""
+
+    replaying: bool = False
+    """True while recorded chunks are put back into the KV cache."""
+
+
+@dataclass(frozen=True)
+class ChunkResult:
+    """One finished chunk."""
+
+    index: int
+    """Chunk index, from 0."""
+
+    key: str
+    """Key of the chunk's record."""
+
+    latents: Tensor
+    """Clean normalised latents, ``[T, C, h, w]``, on the CPU."""
+
+    frames: np.ndarray
+    """Decoded frames, uint8 ``[F, H, W, 3]``; may be memory-mapped, so copy before writing."""
+
+    stats: ChunkStats
+    """What it cost."""
+
+    reused: bool
+    """True when nothing of the network ran for it."""
+
+
+class Executor(Protocol):
+    """Runs requests on one or several devices and keeps state between them."""
+
+    def stream(
+        self,
+        request: RolloutRequest,
+        *,
+        on_progress: Callable[[PassProgress], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Generator[ChunkResult, None, None]:
+        """Yield every chunk of a request in order; computed only where not yet known.
+
+        Args:
+            request: What to generate.
+            on_progress: Called after each pass, from the thread that iterates.
+            cancelled: Asked before each pass; True ends the request with ``Cancelled``.
+                Chunks that were yielded stay recorded.
+
+        Raises:
+            Cancelled: ``cancelled`` returned True.
+            LingBotError: The request cannot be run; nothing recorded is lost.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free memory and processes. Records in the journal stay."""
+        ...

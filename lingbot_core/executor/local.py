@@ -1,0 +1,315 @@
+# SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The executor of one process and one device: the default, also on the CPU."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, fields, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lingbot_core.arena import Arena, SnapshotStore
+from lingbot_core.errors import InputError, LingBotError
+from lingbot_core.executor.base import ChunkResult, PassProgress, RolloutRequest
+from lingbot_core.image_latents import ImageLatents
+from lingbot_core.journal import MemoryStore, RecordStore, read_known_chunks
+from lingbot_core.kernels.attention import attention_backend_name
+from lingbot_core.kv_cache import SinkWindowKVCache
+from lingbot_core.loader import LoadedModel
+from lingbot_core.rollout import ChunkRecord, Rollout, root_key
+from lingbot_core.sampler import LatentChunk, PassMonitor, replay_chunks, stream_chunks
+from lingbot_core.stats import ChunkStats, StageTimer, memory_gib
+from lingbot_core.text import clean_prompt
+from lingbot_core.timeline import camera_frame_indices, chunk_tokens
+
+MAX_PHOTOS = 4
+"""Photos whose latents are kept (5.8 MB each at 464x832)."""
+
+
+class LocalExecutor:
+    """Runs requests in this process; see :class:`lingbot_core.executor.base.Executor`.
+
+    Keeps between requests: the arena (KV ring and decoder state) of the last frame size,
+    photo latents, and snapshots. A request takes from the store what is known of it and
+    computes the rest.
+
+    Args:
+        model: The model; may be shared by executors.
+        store: Where records live; None keeps them in this process only.
+        snapshot_budget_gib: Host memory for copies of the arena, one per finished request.
+            With it, going back to an earlier path needs no replay. 0 keeps none.
+    """
+
+    def __init__(self, model: LoadedModel, store: RecordStore | None = None, snapshot_budget_gib: float = 0.0) -> None:
+        self.model = model
+        self.store: RecordStore = store if store is not None else MemoryStore()
+        self._snapshots = SnapshotStore(int(snapshot_budget_gib * 2**30))
+        self._arena: Arena | None = None
+        self._arena_size = (0, 0)
+        self._photos: OrderedDict[str, ImageLatents] = OrderedDict()
+        self._busy = threading.Lock()
+        self._decode_stream = torch.cuda.Stream(model.device) if model.device.type == "cuda" else None
+
+    @torch.inference_mode()
+    def stream(
+        self,
+        request: RolloutRequest,
+        *,
+        on_progress: Callable[[PassProgress], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Generator[ChunkResult, None, None]:
+        """Yield every chunk of a request in order; see the protocol."""
+        with self._one_request():
+            rollout = self._open_rollout(request)
+            arena = self._arena_for(rollout.height, rollout.width)
+            for index in range(rollout.num_known):
+                yield self._recorded_chunk(rollout, arena, index)
+            if rollout.num_known == rollout.num_chunks:
+                return
+            image_latents = self._image_latents(request.photo)
+            arena.rewind(rollout.keys[: rollout.num_known], self._snapshots)
+            replay = self._monitor(request, on_progress, cancelled, replaying=True)
+            replay_chunks(self.model, rollout, arena, image_latents, replay)
+            if rollout.num_known:
+                self._decode_recorded(rollout, arena, rollout.num_known - 1)
+
+            decoded: list[_PendingFrames] = []
+
+            def decode(index: int, latents: Tensor, timer: StageTimer) -> None:
+                decoded.append(self._decode(arena, rollout.keys[index], latents, timer))
+
+            monitor = self._monitor(request, on_progress, cancelled, replaying=False)
+            arena.decoder_rewind(rollout.keys[: rollout.num_known])
+            for chunk in stream_chunks(self.model, rollout, arena, image_latents, monitor, decode):
+                yield self._finish_chunk(request, rollout, chunk, decoded.pop().wait())
+            self._snapshots.keep(arena)
+
+    def close(self) -> None:
+        """Free device state, photo encoders and snapshots. Records stay."""
+        self._arena = None
+        self._snapshots.clear()
+        for image_latents in self._photos.values():
+            image_latents.release()
+        self._photos.clear()
+        self.model.text.release()
+
+    @contextmanager
+    def _one_request(self) -> Iterator[None]:
+        if not self._busy.acquire(blocking=False):
+            raise LingBotError("This engine is already running a request.", do="Wait for it or stop it first.")
+        try:
+            yield
+        finally:
+            self._busy.release()
+
+    def _monitor(
+        self,
+        request: RolloutRequest,
+        on_progress: Callable[[PassProgress], None] | None,
+        cancelled: Callable[[], bool] | None,
+        *,
+        replaying: bool,
+    ) -> PassMonitor:
+        def on_pass(chunk_index: int, pass_index: int, num_passes: int) -> None:
+            if on_progress is not None:
+                on_progress(PassProgress(chunk_index, request.num_chunks, pass_index, num_passes, replaying))
+
+        return PassMonitor(self.model.device, on_pass, cancelled)
+
+    # --- the parts of a request ---------------------------------------------------------
+
+    def _open_rollout(self, request: RolloutRequest) -> Rollout:
+        """Keys of the request, and the records of its longest known beginning."""
+        height, width = request.photo.shape[:2]
+        embeddings = self._text_embeddings(request)
+        starts = [event.chunk_index for event in request.text]
+        in_force = [sum(start <= index for start in starts) - 1 for index in range(request.num_chunks)]
+        model = self.model
+        facts = {
+            "checkpoint": model.identity,
+            "precision": model.precision,
+            "schedule": model.schedule.name,
+            "window_chunks": model.window_chunks,
+            "sink_chunks": model.sink_chunks,
+            "image_mode": model.options.image_mode,
+        }
+        rollout = Rollout.open(
+            root_key(request.photo, request.seed, facts),
+            request.seed,
+            (height, width),
+            [request.camera.chunk(index, height, width) for index in range(request.num_chunks)],
+            [embeddings[event] for event in in_force],
+        )
+        read_known_chunks(self.store, rollout)
+        return rollout
+
+    def _text_embeddings(self, request: RolloutRequest) -> list[Tensor]:
+        """One bf16 embedding per text event; encodes only prompts never seen before.
+
+        The encoder is freed at once: at full size it takes 11 GB.
+        """
+        config = self.model.dit.config
+        shape = (config.text_len, config.text_dim)
+        embeddings: list[Tensor | None] = []
+        keys: dict[int, str] = {}
+        for index, event in enumerate(request.text):
+            if event.embedding is not None:
+                if tuple(event.embedding.shape) != shape:
+                    raise InputError(
+                        f"The text encoding for chunk {event.chunk_index} has the wrong shape.",
+                        got=str(tuple(event.embedding.shape)),
+                        need=f"{shape}, as UMT5-XXL gives it",
+                    )
+                embeddings.append(event.embedding.to("cpu", torch.bfloat16))
+                continue
+            identity = f"{self.model.text.identity}\n{clean_prompt(event.prompt)}"
+            keys[index] = hashlib.blake2b(identity.encode(), digest_size=20).hexdigest()
+            embeddings.append(self.store.read_text(keys[index]))
+        missing = [index for index, embedding in enumerate(embeddings) if embedding is None]
+        if missing:
+            encoded = self.model.text.encode([request.text[index].prompt for index in missing])
+            for index, embedding in zip(missing, encoded.to("cpu", torch.bfloat16), strict=True):
+                embeddings[index] = embedding.contiguous()
+                self.store.write_text(keys[index], embedding.contiguous())
+            self.model.text.release()
+        return [embedding for embedding in embeddings if embedding is not None]
+
+    def _arena_for(self, height: int, width: int) -> Arena:
+        """The arena for a frame size; one of another size is freed first."""
+        if self._arena is None or self._arena_size != (height, width):
+            self._arena = None
+            self._snapshots.clear()
+            model, config = self.model, self.model.dit.config
+            cache = SinkWindowKVCache(
+                config.num_layers,
+                config.num_heads,
+                config.head_dim,
+                chunk_tokens(height, width),
+                model.window_chunks,
+                model.sink_chunks,
+                model.dtype,
+                model.device,
+            )
+            self._arena, self._arena_size = Arena(model.dit, cache, model.decoder), (height, width)
+        return self._arena
+
+    def _image_latents(self, photo: Tensor) -> ImageLatents:
+        """Latents of a photo; only the newest photo may hold an encoder."""
+        key = hashlib.blake2b(photo.numpy().tobytes() + bytes(str(photo.shape), "ascii"), digest_size=20).hexdigest()
+        if key not in self._photos:
+            for other in self._photos.values():
+                other.release()
+            while len(self._photos) >= MAX_PHOTOS:
+                self._photos.popitem(last=False)
+            model = self.model
+            self._photos[key] = ImageLatents(
+                photo, model.build_image_encoder, model.options.image_mode, model.device, model.dtype
+            )
+        self._photos.move_to_end(key)
+        return self._photos[key]
+
+    # --- frames -------------------------------------------------------------------------
+
+    def _decode(self, arena: Arena, key: str, latents: Tensor, timer: StageTimer) -> _PendingFrames:
+        """Start decoding the next chunk, on CUDA beside whatever comes next."""
+        stream = self._decode_stream
+        if stream is None:
+            with timer.stage("decode"):
+                return _PendingFrames(arena.decode(key, latents))
+        stream.wait_stream(torch.cuda.current_stream())
+        latents.record_stream(stream)
+        with torch.cuda.stream(stream), timer.stage("decode"):
+            frames = arena.decode(key, latents)
+            host = torch.empty(frames.shape, dtype=frames.dtype, pin_memory=True)
+            host.copy_(frames, non_blocking=True)
+            ready = torch.cuda.Event()
+            ready.record()
+        return _PendingFrames(host, ready)
+
+    def _decode_recorded(self, rollout: Rollout, arena: Arena, index: int) -> np.ndarray | None:
+        """Bring the decoder behind a recorded chunk; its frames, or None if it stood there already."""
+        frames = None
+        for chunk_index in range(arena.decoder_rewind(rollout.keys[: index + 1]), index + 1):
+            key = rollout.keys[chunk_index]
+            latents = rollout.records[chunk_index].latents.to(self.model.device, self.model.dtype)
+            frames = self._decode(arena, key, latents, StageTimer(self.model.device)).wait()
+            if self.store.read_frames(key, self.model.decoder.identity) is None:
+                self.store.write_frames(key, self.model.decoder.identity, frames)
+        return frames
+
+    def _recorded_chunk(self, rollout: Rollout, arena: Arena, index: int) -> ChunkResult:
+        """A known chunk, decoded only when its frames were dropped."""
+        record = rollout.records[index]
+        frames = self.store.read_frames(record.key, self.model.decoder.identity)
+        if frames is None:
+            frames = self._decode_recorded(rollout, arena, index)
+        if frames is None:  # the decoder is already behind this chunk: start anew
+            arena.decoder_path, arena.decoder_state = [], None
+            frames = self._decode_recorded(rollout, arena, index)
+        assert frames is not None, record.key
+        stats = replace(_stats_from_record(record), reused=True)
+        return ChunkResult(index, record.key, record.latents, frames, stats, reused=True)
+
+    def _finish_chunk(
+        self, request: RolloutRequest, rollout: Rollout, chunk: LatentChunk, frames: np.ndarray
+    ) -> ChunkResult:
+        """Record a chunk that is done."""
+        index, timer = chunk.index, chunk.timer
+        latents = chunk.latents.cpu()
+        alloc, reserved, peak = memory_gib(self.model.device)
+        stats = ChunkStats(
+            autoregressive_index=index,
+            encode_ms=timer.milliseconds("encode"),
+            diffuse_ms=timer.milliseconds("diffuse"),
+            decode_ms=timer.milliseconds("decode"),
+            finalize_ms=timer.milliseconds("finalize"),
+            mem_alloc_gib=alloc,
+            mem_reserved_gib=reserved,
+            mem_peak_gib=peak,
+            wall_ms=timer.wall_ms(),
+            num_frames=len(frames),
+            pass_ms=timer.spans("pass"),
+            attention=attention_backend_name(),
+        )
+        record = ChunkRecord(
+            key=rollout.keys[index],
+            parent=rollout.parent_key(index),
+            index=index,
+            latents=latents,
+            rng_state=chunk.rng_state,
+            camera_anchor=request.camera.c2w[camera_frame_indices(index)[-1]].clone(),
+            text_id=rollout.text_ids[index],
+            stats=asdict(stats),
+        )
+        self.store.write_chunk(record)
+        self.store.write_frames(record.key, self.model.decoder.identity, frames)
+        rollout.append(record)
+        return ChunkResult(index, record.key, latents, frames, stats, reused=False)
+
+
+class _PendingFrames:
+    """Frames on their way to host memory."""
+
+    def __init__(self, frames: Tensor, ready: torch.cuda.Event | None = None) -> None:
+        self._frames, self._ready = frames, ready
+
+    def wait(self) -> np.ndarray:
+        """The frames, uint8 ``[F, H, W, 3]``."""
+        if self._ready is not None:
+            self._ready.synchronize()
+        return self._frames.numpy()
+
+
+def _stats_from_record(record: ChunkRecord) -> ChunkStats:
+    """Stats as they were recorded; fields that this version does not know are left out."""
+    known = {field.name for field in fields(ChunkStats)}
+    stats = {name: value for name, value in record.stats.items() if name in known}
+    stats["pass_ms"] = tuple(stats.get("pass_ms", ()))  # a list after JSON
+    return ChunkStats(**stats)

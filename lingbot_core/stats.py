@@ -1,0 +1,156 @@
+# SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What one chunk cost: stage times and memory, in the field names existing tools read."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+import torch
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class ChunkStats:
+    """Times in milliseconds and memory in GiB of one chunk.
+
+    The first ten fields of :meth:`as_dict` carry the names of FlashDreams' stats
+    file, so tools written for it read ours. Stage times are device times on the
+    stream the stage ran on; stages may overlap, so ``wall_ms`` can be below
+    ``total_ms``. On the CPU they are wall times and memory is resident memory.
+    """
+
+    autoregressive_index: int
+    """Chunk index, from 0."""
+
+    encode_ms: float
+    """Photo latents and ray maps of this chunk."""
+
+    diffuse_ms: float
+    """The four denoising passes, the chunk's camera branch included."""
+
+    decode_ms: float
+    """Latents to pixels."""
+
+    finalize_ms: float
+    """The cache-update pass."""
+
+    mem_alloc_gib: float
+    """Memory in use by tensors at the end of the chunk."""
+
+    mem_reserved_gib: float
+    """Memory held by the allocator at the end of the chunk."""
+
+    mem_peak_gib: float
+    """Largest ``mem_alloc_gib`` since the process started."""
+
+    wall_ms: float
+    """From the start of the chunk to its frames in host memory."""
+
+    num_frames: int
+    """Pixel frames of this chunk: 9 or 12."""
+
+    pass_ms: tuple[float, ...] = ()
+    """Each denoising pass; empty when passes were not timed one by one."""
+
+    attention: str = ""
+    """Attention backend that ran."""
+
+    reused: bool = False
+    """True when the chunk was read from the journal; the times are those of its making."""
+
+    def as_dict(self) -> dict[str, object]:
+        """The stats as one JSON object, ``total_ms``, ``total_ms_wo_finalize`` and ``fps`` included."""
+        fields = asdict(self)
+        total_ms = self.encode_ms + self.diffuse_ms + self.decode_ms + self.finalize_ms
+        stages = {name: fields.pop(name) for name in list(fields)[:5]}
+        totals = {"total_ms": total_ms, "total_ms_wo_finalize": total_ms - self.finalize_ms}
+        fps = 1000.0 * self.num_frames / self.wall_ms if self.wall_ms > 0 else 0.0
+        fields["pass_ms"] = list(self.pass_ms)
+        merged = {**stages, **totals, **fields, "fps": fps}
+        return {name: round(value, 4) if isinstance(value, float) else value for name, value in merged.items()}
+
+
+class StageTimer:
+    """Times named stages on a device without stopping it.
+
+    Use ``with timer.stage("diffuse"):`` around the work, any number of times per name,
+    on any stream; then :meth:`milliseconds` once the work is needed anyway (it waits).
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._on_cuda = device.type == "cuda"
+        self._spans: list[tuple[str, object, object]] = []
+        self._start_sec = time.perf_counter()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time the enclosed work under ``name``, on the current stream."""
+        start = self._mark()
+        try:
+            yield
+        finally:
+            self._spans.append((name, start, self._mark()))
+
+    def _mark(self) -> object:
+        if not self._on_cuda:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def milliseconds(self, name: str) -> float:
+        """Sum of all spans of ``name``; 0 when there was none."""
+        return sum(self.spans(name))
+
+    def spans(self, name: str) -> tuple[float, ...]:
+        """Each span of ``name`` in milliseconds, in order."""
+        return tuple(_elapsed_ms(start, end) for span, start, end in self._spans if span == name)
+
+    def wall_ms(self) -> float:
+        """Milliseconds of wall time since this timer was made."""
+        return (time.perf_counter() - self._start_sec) * 1e3
+
+
+def _elapsed_ms(start: object, end: object) -> float:
+    if isinstance(start, torch.cuda.Event) and isinstance(end, torch.cuda.Event):
+        end.synchronize()
+        return start.elapsed_time(end)
+    assert isinstance(start, float) and isinstance(end, float), (start, end)
+    return (end - start) * 1e3
+
+
+def memory_gib(device: torch.device) -> tuple[float, float, float]:
+    """Memory (in use, reserved, peak) in GiB; on the CPU resident memory of this process."""
+    if device.type == "cuda":
+        return (
+            torch.cuda.memory_allocated(device) / GIB,
+            torch.cuda.memory_reserved(device) / GIB,
+            torch.cuda.max_memory_allocated(device) / GIB,
+        )
+    resident = resident_bytes() / GIB
+    return resident, resident, max(peak_resident_bytes() / GIB, resident)
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process in bytes."""
+    import psutil
+
+    return psutil.Process().memory_info().rss
+
+
+def peak_resident_bytes() -> int:
+    """Largest resident memory of this process so far in bytes; 0 where the system does not tell."""
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024  # kilobytes everywhere but on macOS
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -98,6 +98,12 @@ class ImageLatents:
         """Whether all latents that can differ are known, so that no encoder is needed any more."""
         return len(self._latents) == self._num_distinct
 
+    @property
+    def num_bytes(self) -> int:
+        """Memory taken: latents, and the encoder with its state while it is there."""
+        weights = () if self._encoder is None else self._encoder.parameters()
+        return sum(tensor.nbytes for tensor in (*self._latents, *self._state.values(), *weights))
+
     def chunk(self, chunk_index: int) -> Tensor:
         """Latents ``[3, 16, h, w]`` of a chunk, ready for the current stream."""
         indices = self._latent_indices(chunk_index)

@@ -326,6 +326,6 @@ def _checksum(tensors: Mapping[str, Tensor]) -> int:
     """CRC-32 over the bytes of all tensors, by name."""
     value = 0
     for name in sorted(tensors):
-        data = memoryview(tensors[name].flatten().view(torch.uint8).numpy())
+        data = tensors[name].flatten().view(torch.uint8).numpy().data
         value = zlib.crc32(data, zlib.crc32(name.encode(), value))
     return value

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 
 import pytest
@@ -107,3 +108,15 @@ def test_frames_to_uint8_when_out_of_range_clips_and_truncates() -> None:
     frames = frames_to_uint8(values.view(1, 1, 1, 6).expand(1, 3, 1, 6))
     assert frames.shape == (1, 1, 6, 3) and frames.is_contiguous()
     assert frames[0, 0, :, 0].tolist() == [0, 0, 127, 254, 255, 255]
+
+
+@pytest.mark.gpu
+def test_decode_float_when_on_cuda_matches_golden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    module = copy.deepcopy(wan_decoder()).cuda()
+    decoder = StreamingDecoder(module, "wan")
+    assert decoder.latents_per_call == 3
+    state = decoder.initial_state()
+    for chunk, latents in enumerate(random_input("vae/latent", 12, 16, 4, 6).split(3)):
+        frames, state = decoder.decode_float(latents, state.to("cpu"))
+        torch.testing.assert_close(frames.cpu(), golden("vae")[f"decode.chunk{chunk}.pixels"], atol=1e-3, rtol=0)

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor
@@ -126,3 +128,18 @@ def test_photo_to_frames_maps_bytes_to_minus_one_to_one(dtype: torch.dtype) -> N
     frames = photo_to_frames(photo, CPU, dtype)
     assert frames.shape == (1, 3, 1, 1) and frames.dtype == dtype
     torch.testing.assert_close(frames.flatten().float(), torch.tensor([-1.0, -0.6, 1.0]), atol=2e-3, rtol=0)
+
+
+@pytest.mark.gpu
+def test_chunk_when_prefetched_on_cuda_equals_without() -> None:
+    encoder = copy.deepcopy(wan_encoder(8)).cuda()
+    plain, prefetched = (
+        ImageLatents(make_photo(64, 64), Builder(encoder), "exact", torch.device("cuda"), torch.float32)
+        for _ in range(2)
+    )
+    for chunk_index in range(11):
+        expected = plain.chunk(chunk_index)
+        latents = prefetched.chunk(chunk_index)
+        prefetched.prefetch(chunk_index + 1)
+        assert torch.equal(latents, expected)
+    assert prefetched.finished and prefetched._encoder is None

@@ -71,11 +71,16 @@ class SnapshotStore:
         path = tuple(arena.path)
         if not path or path in self._snapshots or arena.num_snapshot_bytes > self.budget_bytes:
             return
-        total = sum(snapshot.num_bytes for snapshot in self._snapshots.values()) + arena.num_snapshot_bytes
+        total = self.num_bytes + arena.num_snapshot_bytes
         while total > self.budget_bytes:
             _, dropped = self._snapshots.popitem(last=False)
             total -= dropped.num_bytes
         self._snapshots[path] = arena.snapshot()
+
+    @property
+    def num_bytes(self) -> int:
+        """Host memory taken."""
+        return sum(snapshot.num_bytes for snapshot in self._snapshots.values())
 
     def clear(self) -> None:
         """Drop all snapshots."""
@@ -174,6 +179,13 @@ class Arena:
         if self.decoder_path != list(keys[: len(self.decoder_path)]):
             self.decoder_path, self.decoder_state = [], None
         return len(self.decoder_path)
+
+    @property
+    def num_bytes(self) -> int:
+        """Device memory taken."""
+        camera = self.camera.gain_shift.nbytes if self.camera else 0
+        texts = sum(text.k.nbytes + text.v.nbytes for text in self.texts.values())
+        return self.cache.num_bytes + camera + texts + (self.decoder_state.num_bytes if self.decoder_state else 0)
 
     @property
     def num_snapshot_bytes(self) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 
@@ -91,14 +91,49 @@ class LocalExecutor:
                 yield self._finish_chunk(request, rollout, chunk, decoded.pop().wait())
             self._snapshots.keep(arena)
 
+    def encode_texts(self, prompts: Sequence[str]) -> list[Tensor]:
+        """Encode prompts; those encoded before come from the store.
+
+        The encoder is freed at once: at full size it takes 11 GB.
+
+        Returns:
+            One embedding per prompt, bf16 ``[text_len, text_dim]``, on the CPU.
+        """
+        keys = [self._text_key(prompt) for prompt in prompts]
+        embeddings = {key: embedding for key in keys if (embedding := self.store.read_text(key)) is not None}
+        missing = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in embeddings}
+        if missing:
+            encoded = self.model.text.encode(list(missing.values())).to("cpu", torch.bfloat16)
+            for key, embedding in zip(missing, encoded, strict=True):
+                embeddings[key] = embedding.contiguous()
+                self.store.write_text(key, embeddings[key])
+            self.model.text.release()
+        return [embeddings[key] for key in keys]
+
+    def knows_text(self, prompt: str) -> bool:
+        """Whether a prompt's encoding is in the store, so that the encoder will not be needed."""
+        return self.store.read_text(self._text_key(prompt)) is not None
+
+    @property
+    def num_state_bytes(self) -> int:
+        """Memory that :meth:`close` would free: arena, snapshots, photo latents and encoders."""
+        arena = self._arena.num_bytes if self._arena is not None else 0
+        photos = sum(image_latents.num_bytes for image_latents in self._photos.values())
+        return arena + self._snapshots.num_bytes + photos
+
     def close(self) -> None:
-        """Free device state, photo encoders and snapshots. Records stay."""
+        """Free device state, photo encoders and snapshots; the next request makes them anew. Records stay."""
         self._arena = None
         self._snapshots.clear()
         for image_latents in self._photos.values():
             image_latents.release()
         self._photos.clear()
         self.model.text.release()
+
+    def _text_key(self, prompt: str) -> str:
+        """Key of a prompt's encoding in the store."""
+        identity = f"{self.model.text.identity}\n{clean_prompt(prompt)}"
+        return hashlib.blake2b(identity.encode(), digest_size=20).hexdigest()
 
     @contextmanager
     def _one_request(self) -> Iterator[None]:
@@ -151,35 +186,21 @@ class LocalExecutor:
         return rollout
 
     def _text_embeddings(self, request: RolloutRequest) -> list[Tensor]:
-        """One bf16 embedding per text event; encodes only prompts never seen before.
-
-        The encoder is freed at once: at full size it takes 11 GB.
-        """
+        """One bf16 embedding per text event."""
         config = self.model.dit.config
         shape = (config.text_len, config.text_dim)
-        embeddings: list[Tensor | None] = []
-        keys: dict[int, str] = {}
-        for index, event in enumerate(request.text):
-            if event.embedding is not None:
-                if tuple(event.embedding.shape) != shape:
-                    raise InputError(
-                        f"The text encoding for chunk {event.chunk_index} has the wrong shape.",
-                        got=str(tuple(event.embedding.shape)),
-                        need=f"{shape}, as UMT5-XXL gives it",
-                    )
-                embeddings.append(event.embedding.to("cpu", torch.bfloat16))
-                continue
-            identity = f"{self.model.text.identity}\n{clean_prompt(event.prompt)}"
-            keys[index] = hashlib.blake2b(identity.encode(), digest_size=20).hexdigest()
-            embeddings.append(self.store.read_text(keys[index]))
-        missing = [index for index, embedding in enumerate(embeddings) if embedding is None]
-        if missing:
-            encoded = self.model.text.encode([request.text[index].prompt for index in missing])
-            for index, embedding in zip(missing, encoded.to("cpu", torch.bfloat16), strict=True):
-                embeddings[index] = embedding.contiguous()
-                self.store.write_text(keys[index], embedding.contiguous())
-            self.model.text.release()
-        return [embedding for embedding in embeddings if embedding is not None]
+        encoded = iter(self.encode_texts([event.prompt for event in request.text if event.embedding is None]))
+        embeddings = []
+        for event in request.text:
+            embedding = next(encoded) if event.embedding is None else event.embedding.to("cpu", torch.bfloat16)
+            if tuple(embedding.shape) != shape:
+                raise InputError(
+                    f"The text encoding for chunk {event.chunk_index} has the wrong shape.",
+                    got=str(tuple(embedding.shape)),
+                    need=f"{shape}, as UMT5-XXL gives it",
+                )
+            embeddings.append(embedding)
+        return embeddings
 
     def _arena_for(self, height: int, width: int) -> Arena:
         """The arena for a frame size; one of another size is freed first."""

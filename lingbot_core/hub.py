@@ -1,0 +1,139 @@
+# SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The Hugging Face hub: what its cache holds, what a repository holds, and downloads.
+
+All access goes through ``huggingface_hub``, so ``HF_HOME``, ``HF_HUB_CACHE``, ``HF_TOKEN``,
+``HF_ENDPOINT`` and ``HF_HUB_OFFLINE`` mean what they mean everywhere. Its errors are
+turned into one sentence each that says what to do. Its HTTP client and with it the
+classes of its errors changed between versions (requests, httpx, xet), so errors are told
+apart by HTTP status and class name, and every ``Exception`` it raises is one of the hub's.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from lingbot_core.errors import LingBotError, ResourceError, WeightsError
+
+
+def cache_folder() -> Path:
+    """Where the hub's cache is on this machine."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
+def cached_file(repo: str, path: str) -> Path | None:
+    """A file of a repository in the hub's cache; None when it is not there."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(repo, path)
+    return Path(found) if isinstance(found, str) and Path(found).is_file() else None
+
+
+def list_files(repo: str) -> dict[str, int]:
+    """Size in bytes of every file of a repository, by path.
+
+    Raises:
+        ResourceError: There is no network, or access is refused.
+        WeightsError: The hub has no such repository.
+    """
+    from huggingface_hub import HfApi
+
+    try:
+        siblings = HfApi().model_info(repo, files_metadata=True).siblings or []
+    except Exception as error:
+        raise explain(error, repo) from error
+    return {file.rfilename: file.size or 0 for file in siblings}
+
+
+def download(repo: str, paths: Sequence[str]) -> list[Path]:
+    """Bring files of a repository into the hub's cache; resumes what was begun.
+
+    Args:
+        repo: ``<org>/<name>``.
+        paths: Paths in the repository; files that are already there cost nothing.
+
+    Returns:
+        Where each file is, in order.
+
+    Raises:
+        ResourceError: No network, access refused, or the disk ran full.
+        WeightsError: The repository or a file in it does not exist.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(repo, allow_patterns=[_escape(path) for path in paths]))
+    except Exception as error:
+        raise explain(error, repo) from error
+    files = [folder / PurePosixPath(path) for path in paths]
+    # Without a network the hub's client may return an incomplete folder with no more than a warning.
+    absent = [path for path, file in zip(paths, files, strict=True) if not file.is_file()]
+    if absent:
+        unknown = set(absent) - set(list_files(repo))
+        raise WeightsError(
+            f"{repo} on the Hugging Face hub lacks {sorted(unknown)[0]}."
+            if unknown
+            else f"{absent[0]} of {repo} could not be downloaded completely.",
+            do="Update this package." if unknown else "Run again: the download goes on where it stopped.",
+        )
+    return files
+
+
+def explain(error: Exception, repo: str) -> LingBotError:
+    """Say in our words why the hub could not be used.
+
+    Args:
+        error: What ``huggingface_hub`` raised; the whole chain behind it is looked at.
+        repo: Repository that was asked for.
+    """
+    chain = list(_chain(error))
+    names = {kind.__name__ for link in chain for kind in type(link).__mro__}
+    statuses = {getattr(getattr(link, "response", None), "status_code", None) for link in chain}
+    elsewhere = "put the files into a model folder, or pass --checkpoint-root with a local copy."
+    full = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+    if any(isinstance(link, OSError) and link.errno in full for link in chain):
+        return ResourceError(
+            f"The disk ran full while {repo} was downloaded.",
+            do=f"Free space below {cache_folder()} or set HF_HOME to a larger disk; what is there is kept.",
+        )
+    if "OfflineModeIsEnabled" in names:
+        return ResourceError(
+            f"{repo} is not in the Hugging Face cache, and offline mode is on.",
+            do=f"Unset HF_HUB_OFFLINE to download it, {elsewhere}",
+        )
+    if statuses & {401, 403} or "GatedRepoError" in names:
+        return ResourceError(
+            f"The Hugging Face hub refused access to {repo}.",
+            got=f"HTTP {', '.join(str(status) for status in sorted(s for s in statuses if s))}",
+            do="Make a token on https://huggingface.co/settings/tokens and set HF_TOKEN to it; if the repository "
+            f"asks for it, accept its terms on https://huggingface.co/{repo} first.",
+        )
+    if 404 in statuses or names & {"RepositoryNotFoundError", "EntryNotFoundError"} and "ConnectError" not in names:
+        if "LocalEntryNotFoundError" not in names:
+            return WeightsError(f"The Hugging Face hub does not have {repo} as expected.", got=_first_line(chain[0]))
+    return ResourceError(
+        f"The Hugging Face hub cannot be reached for {repo}.",
+        got=_first_line(chain[-1]),
+        do=f"Check the network and run again (a download goes on where it stopped), {elsewhere}",
+    )
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An exception and those behind it."""
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__ or link.__context__
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
+def _escape(path: str) -> str:
+    """A pattern that matches one path only."""
+    return "".join(f"[{char}]" if char in "*?[" else char for char in path)

@@ -1,0 +1,400 @@
+# SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
+# SPDX-License-Identifier: Apache-2.0
+"""From a variant to a model that can run.
+
+Everything that can be wrong is found before anything heavy is read: all files are
+located (or downloaded) and their headers checked, and disk and memory looked at.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import nn
+
+from lingbot_core import convert, preflight, weights
+from lingbot_core.decoder import StreamingDecoder
+from lingbot_core.errors import ResourceError, WeightsError
+from lingbot_core.layouts import dit as dit_layout
+from lingbot_core.layouts import taehv as taehv_layout
+from lingbot_core.layouts import umt5 as umt5_layout
+from lingbot_core.layouts import wan_vae as vae_layout
+from lingbot_core.layouts.base import CheckpointView, Layout, Shapes
+from lingbot_core.models import umt5
+from lingbot_core.models.dit import DiTConfig, LingBotDiT
+from lingbot_core.models.taehv import TAEHVDecoder
+from lingbot_core.models.wan_vae import WanVAEConfig, WanVAEDecoder, WanVAEEncoder
+from lingbot_core.options import ModelOptions, RunSettings
+from lingbot_core.random_weights import SIZES, fill_random
+from lingbot_core.readers import IDENTITY_KEY, SpokenProgress, TensorReader, materialize, open_weights, stream_tensors
+from lingbot_core.schedule import Schedule
+from lingbot_core.text import PromptTokenizer, TextEncoder
+from lingbot_core.tiny_tokenizer import write_test_tokenizer
+from lingbot_core.variants import Role, Variant
+
+__all__ = ["LoadedModel", "ModelOptions", "find_files", "load_model", "random_model"]
+
+_log = logging.getLogger(__name__)
+
+_HEADS_KEY = "num_heads"
+
+ConfigT = TypeVar("ConfigT")
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+Say = Callable[[str], None]
+MakeRoom = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready to run; read-only, so any number of rollouts may share it."""
+
+    variant: Variant
+    """What was loaded."""
+
+    options: ModelOptions
+    """As the user gave them; the fields below are what they came to."""
+
+    device: torch.device
+    """Where it runs."""
+
+    dtype: torch.dtype
+    """Dtype of weights and activations."""
+
+    precision: str
+    """Name of the precision: bf16 or fp32."""
+
+    identity: str
+    """What tells its weights from others, as far as latents depend on them: network and photo encoder."""
+
+    dit: LingBotDiT
+    """The network."""
+
+    schedule: Schedule
+    """Timesteps and noise levels."""
+
+    text: TextEncoder
+    """Prompt encoder; reads its weights at the first prompt."""
+
+    decoder: StreamingDecoder
+    """Latents to pixels."""
+
+    build_image_encoder: Callable[[], WanVAEEncoder]
+    """Loads the photo encoder anew at each call; the caller frees it."""
+
+    window_chunks: int
+    """Window, without the sink, in chunks."""
+
+    sink_chunks: int
+    """Sink in chunks."""
+
+
+def find_files(
+    variant: Variant, options: ModelOptions, say: Say, make_room: MakeRoom | None = None
+) -> dict[Role, weights.Found]:
+    """Locate, and where missing download, what :func:`load_model` will read; its arguments and errors."""
+    run = RunSettings.resolve(variant, options)
+    places = options.places(variant, accept_bf16_copy=run.dtype == torch.bfloat16)
+    if weights.find(variant.dit, places) is None:  # then it is the published one that would be downloaded
+        published = DiTConfig.lingbot_14b(), 18_544_332_864, 5_680_910_336, WanVAEConfig()
+        _check_memory(run, variant, *published, make_room)
+    return weights.find_all(variant, places, say, roles=_wanted_roles(variant, places))
+
+
+def load_model(
+    variant: Variant,
+    options: ModelOptions | None = None,
+    on_progress: Say | None = None,
+    make_room: MakeRoom | None = None,
+) -> LoadedModel:
+    """Load a variant: network and decoder now, text and photo encoders when first needed.
+
+    Args:
+        variant: What to load.
+        options: How; None for the defaults.
+        on_progress: Told in a sentence what is being done, every few seconds at most.
+        make_room: Told the bytes that a run takes, before free memory is looked at.
+
+    Raises:
+        InputError: An option is not possible.
+        WeightsError: A file is missing, damaged or of another model; names file and tensor.
+        ResourceError: Not enough disk or memory, or no access to the hub.
+    """
+    options, say = options or ModelOptions(), on_progress or _log.info
+    run = RunSettings.resolve(variant, options)
+    places = options.places(variant, accept_bf16_copy=run.dtype == torch.bfloat16)
+    found = find_files(variant, options, say, make_room)
+
+    dit = _open_dit(found["dit"], run, places.cache_dir)
+    encoder = _open(found["vae"].path, partial(vae_layout.identify, half="encoder"))
+    decoder_path = options.decoder_file or found["taehv" if variant.decoder == "taehv" else "vae"].path
+    decoder: _Source[Any]
+    if variant.decoder == "taehv":
+        decoder = _open(decoder_path, taehv_layout.identify)
+    else:
+        decoder = _open(decoder_path, partial(vae_layout.identify, half="decoder"))
+    text = _open(found["text_encoder"].path, partial(umt5_layout.identify, dim=dit.layout.config.text_dim))
+    tokenizer = _tokenizer(found, text)
+    parameters = dit.num_parameters, text.num_parameters
+    _check_memory(run, variant, dit.layout.config, *parameters, encoder.layout.config, make_room)
+
+    denormalize = taehv_layout.needs_denormalised(decoder_path.name)
+    make_decoder = WanVAEDecoder if variant.decoder == "wan_vae" else partial(TAEHVDecoder, denormalize=denormalize)
+    decoder_module = _build(decoder, make_decoder, run)
+    dit_module = _build_dit(dit, found["dit"], run, places.cache_dir, say)
+    return LoadedModel(
+        variant=variant,
+        options=options,
+        device=run.device,
+        dtype=run.dtype,
+        precision=run.precision,
+        identity=f"{dit.reader.identity()}-{dit.layout.config.num_heads}-{encoder.reader.identity()}",
+        dit=dit_module,
+        schedule=run.schedule,
+        text=TextEncoder(
+            partial(_build, text, umt5.build_umt5, run, umt5.checkpoint_views),
+            tokenizer,
+            run.device,
+            run.dtype,
+            text.reader.identity(),
+        ),
+        decoder=StreamingDecoder(decoder_module, f"{variant.decoder}-{decoder.reader.identity()[:16]}-{run.precision}"),
+        build_image_encoder=partial(_build, encoder, WanVAEEncoder, run),
+        window_chunks=run.window_chunks,
+        sink_chunks=run.sink_chunks,
+    )
+
+
+def random_model(
+    variant: Variant, options: ModelOptions | None = None, *, size: str = "full", seed: int = 0
+) -> LoadedModel:
+    """A variant with random weights made on the device: same speed and memory, pictures of noise.
+
+    Args:
+        variant: Decides window, sink and decoder.
+        options: How to run it; where to find weights is not looked at.
+        size: One of ``random_weights.SIZES``; ``full`` is the published architecture.
+        seed: Seed of the weights; their values also depend on device and precision.
+
+    Raises:
+        InputError: An option is not possible.
+        ResourceError: Not enough memory.
+    """
+    options, sizes = options or ModelOptions(), SIZES[size]
+    run = RunSettings.resolve(variant, options)
+    with torch.device("meta"):
+        num_parameters = sum(parameter.numel() for parameter in LingBotDiT(sizes.dit).parameters())
+    _check_memory(run, variant, sizes.dit, num_parameters, 0, sizes.vae)
+    name = f"random-{size}-{seed}"
+    with tempfile.TemporaryDirectory() as folder:
+        text_config = SIZES["tiny"].text
+        write_test_tokenizer(Path(folder), text_config.vocab_size)
+        tokenizer = PromptTokenizer(Path(folder))
+        assert tokenizer.identity and tokenizer.vocab_size  # read now, before the folder goes
+
+    def build(make: Callable[[Any], ModuleT], config: object, view: Callable[[Any], Any] = _views) -> ModuleT:
+        with torch.inference_mode(False), torch.device("meta"):
+            module = make(config)
+        _materialize(module, run)
+        fill_random(view(module), seed)
+        return module
+
+    if variant.decoder == "wan_vae":
+        decoder: nn.Module = build(WanVAEDecoder, sizes.vae)
+    else:
+        decoder = build(partial(TAEHVDecoder, denormalize=True), sizes.taehv)
+    return LoadedModel(
+        variant=variant,
+        options=options,
+        device=run.device,
+        dtype=run.dtype,
+        precision=run.precision,
+        identity=name,
+        dit=build(LingBotDiT, sizes.dit),
+        schedule=run.schedule,
+        text=TextEncoder(
+            partial(build, umt5.build_umt5, text_config, umt5.checkpoint_views), tokenizer, run.device, run.dtype, name
+        ),
+        decoder=StreamingDecoder(decoder, f"{variant.decoder}-{name}-{run.precision}"),
+        build_image_encoder=partial(build, WanVAEEncoder, sizes.vae),
+        window_chunks=run.window_chunks,
+        sink_chunks=run.sink_chunks,
+    )
+
+
+# --- finding and checking ---------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Source(Generic[ConfigT]):
+    """A file whose names and shapes were checked."""
+
+    reader: TensorReader
+    layout: Layout[ConfigT]
+
+    @property
+    def num_parameters(self) -> int:
+        """Elements of the tensors that the model needs."""
+        shapes = self.reader.shapes()
+        return sum(torch.Size(shapes[source.key]).numel() for source in self.layout.sources.values())
+
+
+def _open(path: Path, identify: Callable[[Shapes], Layout[ConfigT]]) -> _Source[ConfigT]:
+    """Open a file and recognise what it holds; errors name the file."""
+    reader = open_weights(path)
+    try:
+        layout = identify(reader.shapes())
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error.what}", got=error.got, need=error.need, do=error.do) from error
+    _log.info("%s holds %s (%s)", path, type(layout.config).__name__, layout.name)
+    return _Source(reader, layout)
+
+
+def _open_dit(found: weights.Found, run: RunSettings, cache_dir: Path) -> _Source[DiTConfig]:
+    """Open the network, or in its place the bf16 copy of just these files."""
+    num_heads = _read_num_heads(found.path)
+    source = _open(found.path, partial(dit_layout.identify, num_heads=num_heads))
+    if run.dtype == torch.bfloat16:
+        copy = convert.matching_copy(cache_dir, _copy_group(found), source.reader.identity())
+        if copy is not None and copy != found.path:
+            return _open(copy, partial(dit_layout.identify, num_heads=num_heads))
+    return source
+
+
+def _read_num_heads(path: Path) -> int | None:
+    """Heads from ``config.json`` beside an index, or from a bf16 copy's header; None when neither tells."""
+    if path.suffix != ".json":
+        stored = open_weights(path).metadata.get(_HEADS_KEY)
+        return int(stored) if stored is not None else None
+    config = path.with_name("config.json")
+    if not config.is_file():
+        return None
+    try:
+        num_heads = json.loads(config.read_text(encoding="utf-8")).get("num_heads")
+        return None if num_heads is None else int(num_heads)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{config} cannot be used.", got=str(error), do="Download it again.") from error
+
+
+def _copy_group(found: weights.Found) -> str:
+    """Copies of what came from the hub are told from those of local files."""
+    return found.weights.repo if found.from_hub else convert.LOCAL
+
+
+def _wanted_roles(variant: Variant, places: weights.Places) -> set[Role]:
+    """All weights; not the tokenizer when the text encoder's file carries a usable one and no other is there."""
+    roles: set[Role] = {item.role for item in variant.weights}
+    text = weights.find(variant.text_encoder, places)
+    if text is None or weights.find(variant.tokenizer, places) is not None:
+        return roles
+    carried = umt5_layout.find_tokenizer_key(open_weights(text.path).shapes())
+    usable = carried is not None and importlib.util.find_spec("sentencepiece") is not None
+    if usable:
+        roles.discard("tokenizer")
+    return roles
+
+
+def _tokenizer(found: Mapping[Role, weights.Found], text: _Source[Any]) -> PromptTokenizer:
+    """The tokenizer's file, or the one inside the text encoder's file."""
+    if "tokenizer" in found:
+        return PromptTokenizer(found["tokenizer"].path)
+    key = umt5_layout.find_tokenizer_key(text.reader.shapes())
+    assert key is not None, found
+    return PromptTokenizer(text.reader.read(key))
+
+
+def _check_memory(
+    run: RunSettings,
+    variant: Variant,
+    config: DiTConfig,
+    num_parameters: int,
+    text_parameters: int,
+    vae_config: WanVAEConfig,
+    make_room: MakeRoom | None = None,
+) -> None:
+    """Stop when the device has no room for a run at ``run.frame_size``, ``make_room`` having been asked for it."""
+    estimate = preflight.estimate_memory(
+        config,
+        num_parameters=num_parameters,
+        text_parameters=text_parameters,
+        bytes_per_value=run.dtype.itemsize,
+        frame_size=run.frame_size,
+        capacity_chunks=run.window_chunks + run.sink_chunks,
+        decoder=variant.decoder,
+        vae_base_dim=vae_config.base_dim,
+    )
+    if make_room is not None:
+        make_room(estimate.total)
+    preflight.check_memory(run.device, estimate)
+
+
+# --- building ---------------------------------------------------------------------------
+
+
+def _views(module: Any) -> dict[str, CheckpointView]:
+    return module.checkpoint_views()
+
+
+def _build(
+    source: _Source[ConfigT],
+    make: Callable[[ConfigT], ModuleT],
+    run: RunSettings,
+    view: Callable[[ModuleT], Mapping[str, CheckpointView]] = _views,
+    **streaming: Any,
+) -> ModuleT:
+    """Make a module on ``meta``, give it memory on the device, and stream its weights in."""
+    with torch.inference_mode(False), torch.device("meta"):
+        module = make(source.layout.config)
+    _materialize(module, run)
+    stream_tensors(source.reader, source.layout, view(module), **streaming)
+    return module
+
+
+def _build_dit(
+    source: _Source[DiTConfig], found: weights.Found, run: RunSettings, cache_dir: Path, say: Say
+) -> LingBotDiT:
+    """Load the network; keep a bf16 copy when it was read from fp32 files that are worth it."""
+    shapes, dtypes = source.reader.shapes(), source.reader.dtypes()
+    num_bytes = sum(torch.Size(shapes[key]).numel() * dtypes[key].itemsize for key in shapes)
+    keep = (
+        run.dtype == torch.bfloat16
+        and set(dtypes.values()) == {torch.float32}
+        and num_bytes >= convert.MIN_BYTES
+        and found.origin != weights.COPY
+    )
+    identity = source.reader.identity()
+    copy = nullcontext()
+    if keep:
+        native = {name: tuple(shapes[item.key]) for name, item in source.layout.sources.items()}
+        metadata = {IDENTITY_KEY: identity, _HEADS_KEY: str(source.layout.config.num_heads)}
+        copy = convert.Bf16Copy(convert.copy_path(cache_dir, _copy_group(found), identity), native, metadata)
+    say(f"Loading the network, {num_bytes / 1e9:.1f} GB from {source.reader.files[0].parent}")
+    with copy as writer:
+        return _build(
+            source,
+            LingBotDiT,
+            run,
+            on_tensor=writer.add if writer is not None else None,
+            on_progress=SpokenProgress(say, "Loading the network"),
+        )
+
+
+def _materialize(module: nn.Module, run: RunSettings) -> None:
+    """Give a module memory on the run's device; state made later in inference mode may be written to it."""
+    try:
+        with torch.inference_mode(False):
+            materialize(module, run.device, run.dtype)
+    except torch.OutOfMemoryError as error:
+        raise ResourceError(
+            f"The memory of {run.device} ran out while {type(module).__name__} was loaded.",
+            do="Close other programs that use the device, or choose a smaller variant.",
+        ) from error

@@ -1,0 +1,166 @@
+# SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
+# SPDX-License-Identifier: Apache-2.0
+"""How a model is loaded and run: what the user chose, and what follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from lingbot_core.errors import InputError
+from lingbot_core.image_latents import MODES
+from lingbot_core.schedule import Schedule, make_schedule
+from lingbot_core.timeline import CHUNK_LATENT_FRAMES
+from lingbot_core.variants import Role, Variant
+from lingbot_core.weights import Places, default_cache_dir
+
+PRECISIONS: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp32": torch.float32}
+"""Dtype of weights and activations by name of the precision."""
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What the user chose. Everything has a default that suits the variant and the machine."""
+
+    precision: Literal["bf16", "fp32"] | None = None
+    """Dtype of weights and activations; None: bf16 on CUDA, fp32 elsewhere."""
+
+    schedule: Literal["bf16", "fp32"] | None = None
+    """Rounding of the noise levels; None: the variant's, which is bf16."""
+
+    device: str | None = None
+    """Device in torch's words, such as ``cuda:1``; None: cuda if there is one, else cpu."""
+
+    image_mode: Literal["exact", "repeat"] = "exact"
+    """Photo latents: all of them, or upstream's repetition from chunk 5 on."""
+
+    window_frames: int | None = None
+    """Window in latent frames, without the sink; None: the variant's."""
+
+    sink_frames: int | None = None
+    """Sink in latent frames; None: the variant's."""
+
+    frame_size: tuple[int, int] = (464, 832)
+    """Height and width in pixels that the memory check assumes; a model runs at any size."""
+
+    checkpoint_root: Path | None = None
+    """Folder with ``<org>/<repo>/...``; when given, nothing else is looked at. None: see ``Places``."""
+
+    model_dirs: tuple[Path, ...] = ()
+    """ComfyUI ``models`` folders, or subfolders of one."""
+
+    cache_dir: Path | None = None
+    """Where the bf16 copy of the network is kept; None: ``default_cache_dir()``."""
+
+    allow_download: bool = True
+    """False: raise instead of downloading."""
+
+    dit_file: Path | None = None
+    """Network (file or index) to use in place of the variant's; None: the variant's."""
+
+    vae_file: Path | None = None
+    """Wan VAE to use; None: the variant's."""
+
+    decoder_file: Path | None = None
+    """Decoder weights to use: a Wan VAE or LightVAE for ``wan_vae`` variants, a TAEHV file for ``taehv``
+    ones; None: the variant's."""
+
+    text_file: Path | None = None
+    """Text encoder to use; None: the variant's."""
+
+    def places(self, variant: Variant, *, accept_bf16_copy: bool = True) -> Places:
+        """Where the weights of a variant are looked for; a copy in bf16 will not do for a run in fp32."""
+        named: dict[Role, Path | None] = {
+            "dit": self.dit_file,
+            "vae": self.vae_file,
+            "text_encoder": self.text_file,
+            "taehv": self.decoder_file if variant.decoder == "taehv" else None,
+        }
+        return Places(
+            checkpoint_root=self.checkpoint_root,
+            model_dirs=self.model_dirs,
+            files={role: path for role, path in named.items() if path is not None},
+            cache_dir=self.cache_dir or default_cache_dir(),
+            allow_download=self.allow_download,
+            accept_bf16_copy=accept_bf16_copy,
+        )
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What the options come to on this machine. Made by :meth:`resolve`."""
+
+    precision: str
+    """Name of the precision, one of ``PRECISIONS``."""
+
+    dtype: torch.dtype
+    """Dtype of weights and activations."""
+
+    device: torch.device
+    """Where the model runs, with its index on CUDA."""
+
+    schedule: Schedule
+    """Timesteps and noise levels."""
+
+    window_chunks: int
+    """Window, without the sink, in chunks."""
+
+    sink_chunks: int
+    """Sink in chunks."""
+
+    frame_size: tuple[int, int]
+    """Height and width in pixels that the memory check assumes."""
+
+    @classmethod
+    def resolve(cls, variant: Variant, options: ModelOptions) -> RunSettings:
+        """Apply the defaults and check every choice.
+
+        Raises:
+            InputError: An option is not possible, or not on this machine.
+        """
+        device = _resolve_device(options.device)
+        precision = options.precision or ("bf16" if device.type == "cuda" else "fp32")
+        if precision not in PRECISIONS:
+            raise InputError("Unknown precision.", got=repr(precision), need=" or ".join(PRECISIONS))
+        if options.image_mode not in MODES:
+            raise InputError("Unknown image mode.", got=repr(options.image_mode), need=" or ".join(MODES))
+        window = variant.window_frames if options.window_frames is None else options.window_frames
+        sink = variant.sink_frames if options.sink_frames is None else options.sink_frames
+        for name, frames, least in (("window", window, CHUNK_LATENT_FRAMES), ("sink", sink, 0)):
+            if frames < least or frames % CHUNK_LATENT_FRAMES:
+                raise InputError(
+                    f"The {name} does not consist of whole chunks.",
+                    got=f"{frames} latent frames",
+                    need=f"a multiple of {CHUNK_LATENT_FRAMES}, at least {least}",
+                )
+        return cls(
+            precision=precision,
+            dtype=PRECISIONS[precision],
+            device=device,
+            schedule=make_schedule(options.schedule or variant.schedule),
+            window_chunks=window // CHUNK_LATENT_FRAMES,
+            sink_chunks=sink // CHUNK_LATENT_FRAMES,
+            frame_size=options.frame_size,
+        )
+
+
+def _resolve_device(name: str | None) -> torch.device:
+    """A device that is there."""
+    num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    try:
+        device = torch.device(name or ("cuda" if num_gpus else "cpu"))
+    except RuntimeError as error:
+        raise InputError("Unknown device.", got=repr(name), need="cpu, cuda, cuda:1, ...") from error
+    if device.type != "cuda":
+        return device
+    index = (torch.cuda.current_device() if num_gpus else 0) if device.index is None else device.index
+    if index >= num_gpus:
+        raise InputError(
+            f"The device {device} is not there.",
+            got=f"{num_gpus} CUDA devices",
+            do="Choose another one, or run on the CPU with --device cpu.",
+        )
+    return torch.device("cuda", index)

@@ -1,0 +1,88 @@
+# SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Random weights: for checkpoints that only test code, and for measuring speed without a download."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from lingbot_core.layouts.base import CheckpointView
+from lingbot_core.models.dit import DiTConfig
+from lingbot_core.models.taehv import TAEHVConfig
+from lingbot_core.models.umt5 import UMT5EncoderConfig
+from lingbot_core.models.wan_vae import WanVAEConfig
+
+
+@dataclass(frozen=True)
+class ModelSizes:
+    """Sizes of everything that a variant consists of."""
+
+    dit: DiTConfig
+    """The network."""
+
+    vae: WanVAEConfig = field(default_factory=WanVAEConfig)
+    """Encoder and full decoder."""
+
+    taehv: TAEHVConfig = field(default_factory=TAEHVConfig)
+    """Tiny decoder."""
+
+    text: UMT5EncoderConfig = field(default_factory=UMT5EncoderConfig.umt5_xxl)
+    """Text encoder; always as wide as the published one, which the network reads."""
+
+
+SIZES: dict[str, ModelSizes] = {
+    "full": ModelSizes(DiTConfig.lingbot_14b()),
+    "small": ModelSizes(
+        DiTConfig(dim=256, ffn_dim=1024, num_heads=2, num_layers=4),
+        WanVAEConfig(base_dim=16),
+        TAEHVConfig((64, 48, 32)),
+        UMT5EncoderConfig(vocab_size=2000, dim=4096, ffn_dim=512, num_heads=4, head_dim=64, num_layers=2),
+    ),
+    "tiny": ModelSizes(
+        DiTConfig(dim=256, ffn_dim=512, num_heads=2, num_layers=3),
+        WanVAEConfig(base_dim=8),
+        TAEHVConfig((32, 16, 8)),
+        UMT5EncoderConfig(vocab_size=1000, dim=4096, ffn_dim=64, num_heads=2, head_dim=16, num_layers=2),
+    ),
+}
+"""Sizes by name: as published, for realistic frames on a CPU, for tests."""
+
+
+def random_tensor(name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """A float32 tensor with values that keep activations near one, on the CPU.
+
+    Args:
+        name: Native name; decides the scale.
+        shape: Native shape.
+        generator: Advanced by as many normal draws as there are elements.
+    """
+    mean, std = _scale(name, shape)
+    return torch.randn(shape, generator=generator).mul_(std).add_(mean)
+
+
+def fill_random(views: Mapping[str, CheckpointView], seed: int) -> None:
+    """Fill a model in place, on its device and in its dtype; the values depend on both."""
+    generators: dict[torch.device, torch.Generator] = {}
+    with torch.no_grad():
+        for name, view in views.items():
+            device = view.target.device
+            if device not in generators:
+                generators[device] = torch.Generator(device).manual_seed(seed)
+            mean, std = _scale(name, view.shape)
+            view.target.normal_(mean, std, generator=generators[device])
+
+
+def _scale(name: str, shape: tuple[int, ...]) -> tuple[float, float]:
+    """Mean and standard deviation of a tensor: norms near 1, small biases, matrices that keep the variance."""
+    leaf = name.rpartition(".")[2]
+    if leaf == "modulation":
+        return 0.0, 0.1
+    if leaf == "gamma" or (leaf == "weight" and len(shape) == 1):
+        return 1.0, 0.1
+    if leaf == "bias":
+        return 0.0, 0.02
+    return 0.0, torch.Size(shape[1:]).numel() ** -0.5

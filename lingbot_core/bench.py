@@ -81,14 +81,19 @@ def run(args: argparse.Namespace, say: Callable[[str], None] = print) -> int:
         if path is not None and not path.parent.is_dir():
             raise OutputError(f"The folder of {path} does not exist.", do="Make it first, or choose another file.")
     variant = get_variant(args.slug)
+    frame_size = (args.pixel_height, args.pixel_width)
     options = ModelOptions(
-        precision=args.precision, device=args.device, window_frames=args.window, sink_frames=args.sink
+        precision=args.precision,
+        device=args.device,
+        window_frames=args.window,
+        sink_frames=args.sink,
+        frame_size=frame_size,
     )
     model = random_model(variant, options, size=args.size)
     capacity = model.window_chunks + model.sink_chunks
     num_chunks = args.total_blocks or capacity + 2
     say(f"Measuring {variant.slug}: {args.rollouts} rollouts of {num_chunks} chunks, after one discarded.")
-    measured = measure(model, num_chunks, args.rollouts, (args.pixel_height, args.pixel_width), say)
+    measured = measure(model, num_chunks, args.rollouts, frame_size, say)
     rows = summarise(measured, capacity)
     facts = environment(model, args)
     table = markdown(facts, rows)

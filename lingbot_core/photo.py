@@ -101,7 +101,7 @@ def load_photo(path: Path, height: int, width: int, fit: str = "stretch") -> tup
     Raises:
         InputError: No such file, not an image, damaged, or too large to be meant.
     """
-    return fit_photo(_read_photo(Path(path)), height, width, fit)
+    return fit_photo(read_photo(path), height, width, fit)
 
 
 def fit_photo(photo: Tensor, height: int, width: int, fit: str = "stretch") -> tuple[Tensor, CropInfo | None]:
@@ -151,11 +151,11 @@ def resize_photo(photo: Tensor, height: int, width: int) -> Tensor:
     return resized[0].round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous()
 
 
-def _read_photo(path: Path) -> Tensor:
-    """The pixels of an image file, uint8 ``[H, W, 3]``."""
+def read_photo(path: Path) -> Tensor:
+    """The pixels of an image file, uint8 ``[H, W, 3]``, RGB; see :func:`load_photo`."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
-    do = "Give a JPEG, PNG or WebP file with --image-path."
+    path, do = Path(path), "Give a JPEG, PNG or WebP file with --image-path."
     if not path.is_file():
         raise InputError("There is no photo at the given place.", got=str(path), do=do)
     try:

@@ -24,7 +24,8 @@ DISK_RESERVE_BYTES = GIB
 
 _REFERENCE_PIXELS = 464 * 832
 # At 464x832 in bf16 with the published widths: weights, streaming state, and about the activations of one latent.
-_WAN_DECODER_BYTES = 150_000_000 + 1_826_000_000 + 2_100_000_000
+# The decoder holds the state before and after a call, and that of the chunk's beginning, which a failure goes back to.
+_WAN_DECODER_BYTES = 150_000_000 + 3 * 1_826_000_000 + 2_100_000_000
 _WAN_ENCODER_BYTES = 110_000_000 + 1_084_000_000 + 2_000_000_000
 _TAEHV_BYTES = 23_000_000 + 65_000_000 + 800_000_000
 

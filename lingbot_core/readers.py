@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,9 @@ from lingbot_core.safetensors_io import Header, TensorEntry, read_header, read_t
 
 IDENTITY_KEY = "lingbot_identity"
 """Metadata key under which a converted copy carries the identity of its original."""
+
+SECONDS_BETWEEN_MESSAGES = 5.0
+"""Progress is put into words this often at most."""
 
 _PICKLE_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt")
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 import torch
 
@@ -63,6 +63,15 @@ class ChunkStats:
 
     reused: bool = False
     """True when the chunk was read from the journal; the times are those of its making."""
+
+    @classmethod
+    def from_dict(cls, stats: Mapping[str, object]) -> ChunkStats:
+        """Stats from their fields, as a record keeps them; fields that this version does not know are left out."""
+        known = {field.name for field in fields(cls)}
+        values = {name: value for name, value in stats.items() if name in known}
+        passes = values.pop("pass_ms", ())
+        assert isinstance(passes, (list, tuple)), passes
+        return cls(**values, pass_ms=tuple(passes))  # pyright: ignore[reportArgumentType]
 
     def as_dict(self) -> dict[str, object]:
         """The stats as one JSON object, ``total_ms``, ``total_ms_wo_finalize`` and ``fps`` included."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
@@ -28,13 +29,22 @@ _ENCODER_OPTIONS = {
     "x264-params": "rc-lookahead=4:sync-lookahead=0:sliced-threads=1",
 }
 _FRAGMENTED = {"movflags": "frag_every_frame+empty_moov+default_base_moof", "flush_packets": "1"}
-_FASTSTART = {"movflags": "faststart"}
+_FINISHED = {"movflags": "faststart+use_metadata_tags"}
 _BT709 = 1  # ITU-T H.273 code of the colour primaries, the transfer function and the matrix alike
 
 
 def part_path(path: Path) -> Path:
     """Where a video lies while it is being written: ``a/b.mp4`` -> ``a/b.part.mp4``."""
     return path.with_suffix(f".part{path.suffix}")
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Free text by name that a video carries; empty when it cannot be read."""
+    try:
+        with av.open(str(path)) as container:
+            return dict(container.metadata)
+    except OSError:
+        return {}
 
 
 class VideoWriter:
@@ -56,13 +66,16 @@ class VideoWriter:
         height: Frame height in pixels, even.
         width: Frame width in pixels, even.
         fps: Frames per second, above 0.
+        metadata: Free text by name, kept in the finished file; see :func:`read_metadata`.
 
     Raises:
         InputError: ``fps`` or the size cannot be encoded.
         OutputError: The file cannot be made.
     """
 
-    def __init__(self, path: Path, height: int, width: int, fps: float = 16) -> None:
+    def __init__(
+        self, path: Path, height: int, width: int, fps: float = 16, metadata: Mapping[str, str] | None = None
+    ) -> None:
         rate = Fraction(fps).limit_denominator(1001) if 0 < fps < 1000 else Fraction(0)
         if rate <= 0:
             raise InputError("The frame rate cannot be used.", got=f"{fps} fps", need="more than 0 and less than 1000")
@@ -74,6 +87,7 @@ class VideoWriter:
         """Frames appended so far."""
         self._shape = (height, width, 3)
         self._rate = rate
+        self._metadata = dict(metadata or {})
         self._part = part_path(self.path)
         self._container = self._open_part()
         self._stream = self._add_stream()
@@ -184,8 +198,9 @@ class VideoWriter:
         """Copy the packets into a file with its index in front and move it into place."""
         finished = self.path.with_suffix(f".remux{self.path.suffix}")
         try:
-            with av.open(str(self._part)) as source, av.open(str(finished), "w", "mp4", options=_FASTSTART) as target:
+            with av.open(str(self._part)) as source, av.open(str(finished), "w", "mp4", options=_FINISHED) as target:
                 video = source.streams.video[0]
+                target.metadata.update(self._metadata)
                 stream = target.add_stream_from_template(video, opaque=True)
                 delay = video.start_time or 0  # a fragmented file cannot start before 0, where B-frames are sent ahead
                 for packet in source.demux(video):

@@ -177,7 +177,7 @@ def find_all(
     if missing and not places.allow_download:
         raise WeightsError(
             f"Weights of {variant.slug} are not on this machine and may not be downloaded.",
-            got=f"no {', no '.join(_name(weights) for weights in missing)}",
+            got=f"no {', no '.join(f'{_name(item)} ({item.about_bytes / 1e9:.2f} GB)' for item in missing)}",
             do=f"Run `lingbot-world download {variant.slug}`, or put them into a model folder.",
         )
     plans = {weights: _plan_download(weights, fetch_index=True) for weights in missing}

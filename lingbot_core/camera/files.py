@@ -222,7 +222,9 @@ def trajectory_from_poses(c2w: Tensor, intrinsics: Tensor | None = None, name: s
     latent_c2w = resample_poses(used, num_chunks * CHUNK_LATENT_FRAMES)
     frames = torch.arange(num_pixel_frames(num_chunks))
     latent_of_frame = (frames + TEMPORAL_STRIDE - 1) // TEMPORAL_STRIDE  # 0, then four of each
-    return CameraTrajectory(latent_c2w[latent_of_frame], rows[: len(frames)], measure_world_scale(latent_c2w), name)
+    world_scale = measure_world_scale(latent_c2w)
+    poses, rows = latent_c2w[latent_of_frame], rows[: len(frames)]
+    return CameraTrajectory(poses, rows, world_scale, name, intrinsics_of_photo=intrinsics is not None)
 
 
 def _read_npy(path: Path) -> Tensor:

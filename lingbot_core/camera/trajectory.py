@@ -59,6 +59,9 @@ class CameraTrajectory:
     source: str = ""
     """Camera-path JSON that the path was sampled from; empty when it came from elsewhere."""
 
+    intrinsics_of_photo: bool = False
+    """Whether the intrinsics were measured on the photo, so that cutting it changes them; others describe the run."""
+
     def __post_init__(self) -> None:
         num_frames = len(self.c2w)
         assert self.c2w.shape == (num_frames, 4, 4), self.c2w.shape
@@ -70,6 +73,13 @@ class CameraTrajectory:
                 got=f"{self.world_scale}",
                 need="a positive number: the distance per latent frame that counts as 1",
             )
+
+    def __str__(self) -> str:
+        return (
+            f"camera path {self.name!r} of {self.num_chunks} chunks"
+            if self.name
+            else f"camera path of {self.num_chunks} chunks"
+        )
 
     @property
     def num_frames(self) -> int:

@@ -9,7 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
@@ -275,7 +275,7 @@ class LocalExecutor:
             arena.decoder_path, arena.decoder_state = [], None
             frames = self._decode_recorded(rollout, arena, index)
         assert frames is not None, record.key
-        stats = replace(_stats_from_record(record), reused=True)
+        stats = replace(ChunkStats.from_dict(record.stats), reused=True)
         return ChunkResult(index, record.key, record.latents, frames, stats, reused=True)
 
     def _finish_chunk(
@@ -326,11 +326,3 @@ class _PendingFrames:
         if self._ready is not None:
             self._ready.synchronize()
         return self._frames.numpy()
-
-
-def _stats_from_record(record: ChunkRecord) -> ChunkStats:
-    """Stats as they were recorded; fields that this version does not know are left out."""
-    known = {field.name for field in fields(ChunkStats)}
-    stats = {name: value for name, value in record.stats.items() if name in known}
-    stats["pass_ms"] = tuple(stats.get("pass_ms", ()))  # a list after JSON
-    return ChunkStats(**stats)

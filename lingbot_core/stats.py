@@ -80,7 +80,7 @@ class ChunkStats:
         stages = {name: fields.pop(name) for name in list(fields)[:5]}
         totals = {"total_ms": total_ms, "total_ms_wo_finalize": total_ms - self.finalize_ms}
         fps = 1000.0 * self.num_frames / self.wall_ms if self.wall_ms > 0 else 0.0
-        fields["pass_ms"] = list(self.pass_ms)
+        fields["pass_ms"] = [round(value, 4) for value in self.pass_ms]
         merged = {**stages, **totals, **fields, "fps": fps}
         return {name: round(value, 4) if isinstance(value, float) else value for name, value in merged.items()}
 

@@ -26,15 +26,6 @@ NUM_CHUNKS = 8
 BEND_CHUNK = 5
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Tiny tensors are faster on one thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def straight():
     """A rollout along a straight path, in one call."""

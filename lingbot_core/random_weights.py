@@ -51,6 +51,9 @@ SIZES: dict[str, ModelSizes] = {
 }
 """Sizes by name: as published, for realistic frames on a CPU, for tests."""
 
+_TINY_DECODER_LAST_LAYER = "decoder.22."
+"""Its output is the picture, from 0 to 1. Weak weights around mid-grey make calm noise, where others flash."""
+
 
 def random_tensor(name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """A float32 tensor with values that keep activations near one, on the CPU.
@@ -79,6 +82,8 @@ def fill_random(views: Mapping[str, CheckpointView], seed: int) -> None:
 def _scale(name: str, shape: tuple[int, ...]) -> tuple[float, float]:
     """Mean and standard deviation of a tensor: norms near 1, small biases, matrices that keep the variance."""
     leaf = name.rpartition(".")[2]
+    if name.startswith(_TINY_DECODER_LAST_LAYER):
+        return (0.5, 0.02) if leaf == "bias" else (0.0, 0.1 * torch.Size(shape[1:]).numel() ** -0.5)
     if leaf == "modulation":
         return 0.0, 0.1
     if leaf == "gamma" or (leaf == "weight" and len(shape) == 1):

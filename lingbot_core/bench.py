@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from lingbot_core.camera.presets import make_preset
-from lingbot_core.errors import OutputError
+from lingbot_core.errors import InputError, OutputError
 from lingbot_core.executor.base import RolloutRequest, TextEvent
 from lingbot_core.executor.local import LocalExecutor
 from lingbot_core.loader import LoadedModel, ModelOptions, random_model
@@ -77,6 +77,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, say: Callable[[str], None] = print) -> int:
     """Measure, print the table, and write the files asked for."""
     check_size(args.pixel_height, args.pixel_width)
+    for option, value in (("--rollouts", args.rollouts), ("--total-blocks", args.total_blocks)):
+        if value is not None and value < 1:
+            raise InputError("There is nothing to measure.", got=f"{option} {value}", need="at least 1")
     for path in (args.json, args.results):
         if path is not None and not path.parent.is_dir():
             raise OutputError(f"The folder of {path} does not exist.", do="Make it first, or choose another file.")

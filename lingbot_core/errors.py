@@ -21,6 +21,7 @@ class LingBotError(Exception):
 
     def __init__(self, what: str, *, got: str = "", need: str = "", do: str = "") -> None:
         self.what, self.got, self.need, self.do = what, got, need, do
+        got, need = (" ".join(text.split()).rstrip(".") for text in (got, need))
         parts = [what, f"Got: {got}." if got else "", f"Needed: {need}." if need else "", do]
         super().__init__(" ".join(part for part in parts if part))
 

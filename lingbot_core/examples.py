@@ -103,7 +103,8 @@ def _ensure(folder: Path, url: str, file: _ExampleFile) -> Path:
     except urllib.error.HTTPError as error:
         raise ResourceError(f"The example file {source} is not there.", got=f"HTTP {error.code}", do=do) from error
     except (OSError, HTTPException, ValueError) as error:  # OSError covers no network, a timeout and a broken line
-        raise ResourceError(f"The example file {source} cannot be fetched.", got=str(error), do=do) from error
+        got = str(getattr(error, "reason", error))
+        raise ResourceError(f"The example file {source} cannot be fetched.", got=got, do=do) from error
     _write_whole(path, data)
     return path
 

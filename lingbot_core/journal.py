@@ -18,8 +18,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
+import time
 import zlib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -40,6 +43,11 @@ JOURNAL_FORMAT = 1
 
 DEFAULT_BUDGET_GIB = 5.0
 """Disk space that a journal may take unless told otherwise."""
+
+_PART_SUFFIX = ".part"
+_STALE_PART_SEC = 3600.0  # no file takes so long to write
+
+_DISK_RESERVE_BYTES = 2**28
 
 _FOLDERS = ("frames", "texts", "chunks")  # in the order in which they are given up
 
@@ -114,7 +122,7 @@ class Journal:
     Args:
         folder: Made when missing.
         budget_gib: Disk space it may take. Beyond it the least recently used files go:
-            frames first, then texts, then chunks.
+            frames first, then texts, then chunks. On a disk that is nearly full no frames are kept.
 
     Raises:
         OutputError: The folder cannot be made or written to.
@@ -127,6 +135,7 @@ class Journal:
         self._open_folder()
         self._entries = {path: entry for path, entry in self._scan()}
         self._num_bytes = sum(entry.num_bytes for entry in self._entries.values())
+        self._is_short_of_disk = False
         self._make_room()
 
     @property
@@ -144,10 +153,10 @@ class Journal:
         tensors, header = self._read(path)
         if tensors is None:
             return None
-        if header["key"] != key:
+        if header.get("key") != key:
             raise JournalError(
                 f"The journal file {path} holds another record than its name says.",
-                got=f"a record of {header.get('variant') or 'another rollout'} with key {header['key']}",
+                got=f"a record of another rollout with key {header.get('key')}",
                 do="It was renamed or copied from another journal: delete it, or choose another journal folder.",
             )
         return ChunkRecord(
@@ -183,7 +192,13 @@ class Journal:
         return None if tensors is None else tensors["frames"].numpy()
 
     def write_frames(self, key: str, decoder: str, frames: np.ndarray) -> None:
-        """Keep the frames that ``decoder`` made of a chunk."""
+        """Keep the frames that ``decoder`` made of a chunk, unless the disk is nearly full."""
+        free = shutil.disk_usage(self.folder).free
+        if free - frames.nbytes < _DISK_RESERVE_BYTES:  # the video needs the rest, and frames can be decoded again
+            if not self._is_short_of_disk:
+                log.warning("The disk of %s is nearly full: the journal keeps no more frames.", self.folder)
+            self._is_short_of_disk = True
+            return
         self._write(self._path("frames", f"{key}.{decoder}"), {"frames": torch.from_numpy(frames)}, {})
 
     def read_text(self, key: str) -> Tensor | None:
@@ -209,7 +224,7 @@ class Journal:
             raise OutputError(
                 f"The journal folder {self.folder} cannot be written to.",
                 got=str(error),
-                do="Choose another folder with --journal, or change its permissions.",
+                do="Choose another folder with --journal or --output-dir, or change its permissions.",
             ) from error
         try:
             found = json.loads(marker.read_text()).get("format")
@@ -226,9 +241,12 @@ class Journal:
     def _scan(self) -> Iterable[tuple[Path, _Entry]]:
         for kind in _FOLDERS:
             for item in os.scandir(self.folder / kind):
-                if item.name.endswith(".safetensors"):
+                with suppress(OSError):  # another run on the same journal may delete files at any time
                     status = item.stat()
-                    yield Path(item.path), _Entry(status.st_size, status.st_mtime)
+                    if item.name.endswith(".safetensors"):
+                        yield Path(item.path), _Entry(status.st_size, status.st_mtime)
+                    elif item.name.endswith(_PART_SUFFIX) and time.time() - status.st_mtime > _STALE_PART_SEC:
+                        os.unlink(item.path)  # of a run that was killed
 
     def _read(self, path: Path) -> tuple[dict[str, Tensor] | None, dict]:
         """Tensors (memory-mapped) and header of a file; (None, {}) when missing or damaged."""
@@ -243,6 +261,8 @@ class Journal:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if _checksum(tensors) != header["checksum"]:
                 raise ValueError("its checksum does not match")
+        except FileNotFoundError:  # deleted just now by another run on the same journal
+            return None, {}
         except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
             log.warning("Journal file %s is damaged (%s); it is skipped and made again.", path, error)
             return None, {}
@@ -253,9 +273,9 @@ class Journal:
         """Mark a file as used now."""
         try:
             os.utime(path)
+            status = path.stat()
         except OSError:  # a read-only journal still serves; only its order of use is lost
             return
-        status = path.stat()
         known = self._entries.get(path)
         self._entries[path] = _Entry(status.st_size, status.st_mtime)
         self._num_bytes += status.st_size - (known.num_bytes if known else 0)
@@ -281,7 +301,11 @@ class Journal:
             for path in self._chunks_by_use(paths) if kind == "chunks" else self._by_use(paths):
                 if self._num_bytes <= self.budget_bytes:
                     return
-                path.unlink(missing_ok=True)
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:  # a read-only folder, or on Windows a file that is being read
+                    log.warning("The journal is over its budget and %s cannot be deleted: %s", path, error)
+                    return
                 self._num_bytes -= self._entries.pop(path).num_bytes
 
     def _by_use(self, paths: list[Path]) -> list[Path]:
@@ -314,7 +338,7 @@ def _read_header(path: Path) -> dict:
 
 def _replace(path: Path, write) -> None:
     """Write a file beside its place, then move it there in one step."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}{_PART_SUFFIX}")
     try:
         write(part)
         os.replace(part, path)

@@ -24,7 +24,7 @@ from torch import nn
 
 from lingbot_core import convert, preflight, weights
 from lingbot_core.decoder import StreamingDecoder
-from lingbot_core.errors import ResourceError, WeightsError
+from lingbot_core.errors import WeightsError
 from lingbot_core.layouts import dit as dit_layout
 from lingbot_core.layouts import taehv as taehv_layout
 from lingbot_core.layouts import umt5 as umt5_layout
@@ -104,7 +104,7 @@ def find_files(
     """Locate, and where missing download, what :func:`load_model` will read; its arguments and errors."""
     run = RunSettings.resolve(variant, options)
     places = options.places(variant, accept_bf16_copy=run.dtype == torch.bfloat16)
-    if weights.find(variant.dit, places) is None:  # then it is the published one that would be downloaded
+    if places.allow_download and weights.find(variant.dit, places) is None:  # what would be downloaded must also fit
         published = DiTConfig.lingbot_14b(), 18_544_332_864, 5_680_910_336, WanVAEConfig()
         _check_memory(run, variant, *published, make_room)
     return weights.find_all(variant, places, say, roles=_wanted_roles(variant, places))
@@ -144,6 +144,7 @@ def load_model(
         decoder = _open(decoder_path, partial(vae_layout.identify, half="decoder"))
     text = _open(found["text_encoder"].path, partial(umt5_layout.identify, dim=dit.layout.config.text_dim))
     tokenizer = _tokenizer(found, text)
+    tokenizer.check_vocabulary(text.layout.config.vocab_size)
     parameters = dit.num_parameters, text.num_parameters
     _check_memory(run, variant, dit.layout.config, *parameters, encoder.layout.config, make_room)
 
@@ -390,11 +391,6 @@ def _build_dit(
 
 def _materialize(module: nn.Module, run: RunSettings) -> None:
     """Give a module memory on the run's device; state made later in inference mode may be written to it."""
-    try:
-        with torch.inference_mode(False):
-            materialize(module, run.device, run.dtype)
-    except torch.OutOfMemoryError as error:
-        raise ResourceError(
-            f"The memory of {run.device} ran out while {type(module).__name__} was loaded.",
-            do="Close other programs that use the device, or choose a smaller variant.",
-        ) from error
+    doing = f"{type(module).__name__} was loaded"
+    with preflight.explain_out_of_memory(run.device, doing), torch.inference_mode(False):
+        materialize(module, run.device, run.dtype)

@@ -94,22 +94,37 @@ def make_checkpoint(out: Path, size: str = "tiny", seed: int = 0) -> None:
         seed: Seed of the values.
 
     Raises:
-        InputError: There is no such size.
+        InputError: There is no such size, or the folder holds a checkpoint that was not made here.
         OutputError: The folder cannot be written to.
     """
     if size not in CHECKPOINT_SIZES:
         raise InputError("Unknown size of checkpoint.", got=repr(size), need=" or ".join(CHECKPOINT_SIZES))
-    sizes = SIZES[size]
+    sizes, readme = SIZES[size], out / "README.md"
+    dit, *others = _all_shapes(sizes)
+    num_parameters = sum(torch.Size(shape).numel() for part in (dit, dit, *others) for shape in part.values())
     try:
+        _check_is_ours(out, readme)
+        out.mkdir(parents=True, exist_ok=True)
+        text = _README.format(size=size, seed=seed, millions=num_parameters / 1e6)
+        readme.write_text(text, encoding="utf-8")  # first, so that what an interrupted run leaves may be replaced
         _write_all(_Writer(out, seed), sizes)
-        dit, *others = _all_shapes(sizes)
-        num_parameters = sum(torch.Size(shape).numel() for part in (dit, dit, *others) for shape in part.values())
-        readme = _README.format(size=size, seed=seed, millions=num_parameters / 1e6)
-        (out / "README.md").write_text(readme, encoding="utf-8")
     except OSError as error:
         raise OutputError(
             f"The checkpoint cannot be written to {out}.", got=error.strerror or str(error), do="Choose another folder."
         ) from error
+
+
+def _check_is_ours(out: Path, readme: Path) -> None:
+    """Raise rather than replace somebody's real weights by random ones."""
+    repos = (DIT_V1.repo, DIT_V2.repo, WAN_VAE.repo, LIGHT_TAE.repo, UMT5.repo)
+    there = next((repo for repo in repos if (out / repo).exists()), None)
+    title = _README.partition(" (")[0]
+    if there is not None and not (readme.is_file() and readme.read_text(encoding="utf-8").startswith(title)):
+        raise InputError(
+            f"The folder {out} holds weights that this command has not made.",
+            got=str(out / there),
+            do="Choose another folder with --out.",
+        )
 
 
 def _write_all(writer: _Writer, sizes: ModelSizes) -> None:

@@ -21,6 +21,9 @@ PRECISIONS: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp32": torch.floa
 """Dtype of weights and activations by name of the precision."""
 
 
+_DEVICES = "cpu or cuda, with a number where there are several GPUs, such as cuda:1"
+
+
 @dataclass(frozen=True)
 class ModelOptions:
     """What the user chose. Everything has a default that suits the variant and the machine."""
@@ -153,9 +156,11 @@ def _resolve_device(name: str | None) -> torch.device:
     try:
         device = torch.device(name or ("cuda" if num_gpus else "cpu"))
     except RuntimeError as error:
-        raise InputError("Unknown device.", got=repr(name), need="cpu, cuda, cuda:1, ...") from error
+        raise InputError("Unknown device.", got=repr(name), need=_DEVICES) from error
+    if device.type == "cpu":
+        return torch.device("cpu")
     if device.type != "cuda":
-        return device
+        raise InputError("This kind of device is not supported.", got=repr(name), need=_DEVICES)
     index = (torch.cuda.current_device() if num_gpus else 0) if device.index is None else device.index
     if index >= num_gpus:
         raise InputError(

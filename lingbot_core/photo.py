@@ -161,6 +161,8 @@ def read_photo(path: Path) -> Tensor:
     try:
         with Image.open(path) as image:
             upright = ImageOps.exif_transpose(image)
+            if upright.mode == "F":  # whether black is 0 and white 1 or 255 is written nowhere
+                raise ValueError("its pixels are floating-point numbers")
             if upright.mode.startswith("I"):  # 16 bits per pixel: Pillow's own conversion would clip them to 255
                 upright = Image.fromarray((np.asarray(upright) // 256).clip(0, 255).astype(np.uint8))
             return torch.from_numpy(np.array(upright.convert("RGB")))

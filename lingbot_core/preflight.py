@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -138,9 +140,24 @@ def check_memory(device: torch.device, estimate: MemoryEstimate) -> None:
             f"Not enough memory on {device}.",
             got=f"{free / GIB:.1f} GiB free",
             need=f"{estimate.total / GIB:.1f} GiB (in GiB: {estimate})",
-            do="Close other programs, choose a variant with a shorter window (most of it is KV cache), "
-            "or a larger device.",
+            do="Close other programs, choose a smaller frame or a variant with a shorter window, or a larger device.",
         )
+
+
+@contextmanager
+def explain_out_of_memory(device: torch.device, doing: str = "the video was made") -> Iterator[None]:
+    """Say in one sentence that memory ran out in the body.
+
+    Raises:
+        ResourceError: It did.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ResourceError(
+            f"The memory of {device} ran out while {doing}.",
+            do="Close other programs that use it, or choose a smaller frame or a variant with a shorter window.",
+        ) from error
 
 
 def free_memory(device: torch.device) -> int | None:

@@ -82,7 +82,7 @@ class PassMonitor:
     def __init__(
         self, device: torch.device, on_pass: OnPass | None = None, cancelled: Callable[[], bool] | None = None
     ) -> None:
-        self._on_cuda = device.type == "cuda"
+        self._device = device
         self._on_pass, self._cancelled = on_pass, cancelled
         self._previous: torch.cuda.Event | None = None
 
@@ -94,9 +94,9 @@ class PassMonitor:
         if may_cancel and self._cancelled is not None and self._cancelled():
             raise Cancelled(f"Stopped in chunk {chunk_index}, before pass {pass_index + 1} of {num_passes}.")
         yield
-        if self._on_cuda:
+        if self._device.type == "cuda":
             event = torch.cuda.Event()
-            event.record()
+            event.record(torch.cuda.current_stream(self._device))
             if self._previous is not None:
                 self._previous.synchronize()
             self._previous = event

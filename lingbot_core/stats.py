@@ -93,13 +93,13 @@ class StageTimer:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._on_cuda = device.type == "cuda"
+        self._device = device
         self._spans: list[tuple[str, object, object]] = []
         self._start_sec = time.perf_counter()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time the enclosed work under ``name``, on the current stream."""
+        """Time the enclosed work under ``name``, on the device's current stream."""
         start = self._mark()
         try:
             yield
@@ -107,10 +107,10 @@ class StageTimer:
             self._spans.append((name, start, self._mark()))
 
     def _mark(self) -> object:
-        if not self._on_cuda:
+        if self._device.type != "cuda":
             return time.perf_counter()
         event = torch.cuda.Event(enable_timing=True)
-        event.record()
+        event.record(torch.cuda.current_stream(self._device))
         return event
 
     def milliseconds(self, name: str) -> float:

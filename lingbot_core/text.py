@@ -135,6 +135,19 @@ class PromptTokenizer:
         """Ids are below this."""
         return self._backend.vocab_size
 
+    def check_vocabulary(self, num_embeddings: int) -> None:
+        """Check that this is the tokenizer of an encoder with so many embeddings.
+
+        Raises:
+            WeightsError: It is of another model, or cannot be used.
+        """
+        if not num_embeddings * _MIN_VOCABULARY_SHARE <= self.vocab_size <= num_embeddings:
+            raise WeightsError(
+                "The tokenizer and the text encoder are of different models.",
+                got=f"a tokenizer of {self.vocab_size} tokens and an encoder of {num_embeddings}",
+                do="Use the tokenizer folder of the same download (google/umt5-xxl).",
+            )
+
     def encode(self, text: str) -> PromptTokens:
         """Tokenise one cleaned prompt.
 
@@ -228,7 +241,7 @@ class TextEncoder:
         prepared = [self._tokenize(prompt) for prompt in prompts]
         if self._model is None:
             self._model = self._build_model()
-        self._check_vocabulary(self._model.shared.num_embeddings)
+        self.tokenizer.check_vocabulary(self._model.shared.num_embeddings)
         return torch.stack([self._encode_tokens(self._model, tokens) for tokens in prepared])
 
     def release(self) -> None:
@@ -258,15 +271,6 @@ class TextEncoder:
                 "The text encoder returns numbers that are not finite.", do="Its file is damaged: download it again."
             )
         return encoding
-
-    def _check_vocabulary(self, num_embeddings: int) -> None:
-        known = self.tokenizer.vocab_size
-        if not num_embeddings * _MIN_VOCABULARY_SHARE <= known <= num_embeddings:
-            raise WeightsError(
-                "The tokenizer and the text encoder are of different models.",
-                got=f"a tokenizer of {known} tokens and an encoder of {num_embeddings}",
-                do="Use the tokenizer folder of the same download (google/umt5-xxl).",
-            )
 
 
 def _find_tokenizer_file(place: Path) -> Path:

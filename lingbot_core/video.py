@@ -7,14 +7,17 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import sys
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import av.container
 import numpy as np
+from av.error import FFmpegError
 from av.video.reformatter import ColorRange, Colorspace
 
 from lingbot_core.errors import InputError, OutputError
@@ -30,6 +33,8 @@ _ENCODER_OPTIONS = {
 }
 _FRAGMENTED = {"movflags": "frag_every_frame+empty_moov+default_base_moof", "flush_packets": "1"}
 _FINISHED = {"movflags": "faststart+use_metadata_tags"}
+_MAX_SIDE = 16384  # of x264
+_WRITE_ERRORS = (OSError, FFmpegError)
 _BT709 = 1  # ITU-T H.273 code of the colour primaries, the transfer function and the matrix alike
 
 
@@ -38,12 +43,33 @@ def part_path(path: Path) -> Path:
     return path.with_suffix(f".part{path.suffix}")
 
 
+def _lock(path: Path) -> BinaryIO | None:
+    """Keep other runs from writing this file until what is returned is closed; None where locks do not work.
+
+    Raises:
+        BlockingIOError: Another run writes it.
+    """
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    file = path.open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        if isinstance(error, BlockingIOError):
+            raise
+        return None
+    return file
+
+
 def read_metadata(path: Path) -> dict[str, str]:
     """Free text by name that a video carries; empty when it cannot be read."""
     try:
         with av.open(str(path)) as container:
             return dict(container.metadata)
-    except OSError:
+    except FFmpegError:
         return {}
 
 
@@ -79,8 +105,9 @@ class VideoWriter:
         rate = Fraction(fps).limit_denominator(1001) if 0 < fps < 1000 else Fraction(0)
         if rate <= 0:
             raise InputError("The frame rate cannot be used.", got=f"{fps} fps", need="more than 0 and less than 1000")
-        if height <= 0 or width <= 0 or height % 2 or width % 2:
-            raise InputError("The video size cannot be encoded.", got=f"{height}x{width}", need="even height and width")
+        if any(side % 2 or not 0 < side <= _MAX_SIDE for side in (height, width)):
+            need = f"even height and width, at most {_MAX_SIDE}"
+            raise InputError("The video size cannot be encoded.", got=f"{height}x{width}", need=need)
         self.path = Path(path)
         """The finished file; there after :meth:`close`."""
         self.num_frames = 0
@@ -89,6 +116,7 @@ class VideoWriter:
         self._rate = rate
         self._metadata = dict(metadata or {})
         self._part = part_path(self.path)
+        self._lock: BinaryIO | None = None
         self._container = self._open_part()
         self._stream = self._add_stream()
         self._encoder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="video")
@@ -131,10 +159,18 @@ class VideoWriter:
             return
         self._closed = True
         try:
+            self._finish()
+        finally:
+            if self._lock is not None:
+                self._lock.close()
+
+    def _finish(self) -> None:
+        """Write what is held back, and the finished file."""
+        try:
             self._wait()
             if self.num_frames:
                 self._mux(None)
-        except OSError as error:
+        except _WRITE_ERRORS as error:
             raise self._output_error(error) from error
         finally:
             self._encoder.shutdown()
@@ -150,8 +186,14 @@ class VideoWriter:
                 raise IsADirectoryError(errno.EISDIR, "it is a folder", str(self.path))
             if self.path.exists() and not os.access(self.path, os.W_OK):
                 raise PermissionError(errno.EACCES, "the file is write-protected", str(self.path))
+            self._lock = _lock(self._part)
             return av.open(str(self._part), "w", format="mp4", options=_FRAGMENTED)
-        except OSError as error:
+        except BlockingIOError as error:
+            raise OutputError(
+                f"The video {self.path} is being written by another run.",
+                do="Wait for it or stop it, or choose another folder with --output-dir.",
+            ) from error
+        except _WRITE_ERRORS as error:
             raise self._output_error(error) from error
 
     def _add_stream(self) -> av.VideoStream:
@@ -163,7 +205,7 @@ class VideoWriter:
         context.color_range = ColorRange.MPEG
         try:
             self._container.start_encoding()  # writes the header now, so that the file plays from the first frame on
-        except OSError as error:
+        except _WRITE_ERRORS as error:
             raise self._output_error(error) from error
         return stream
 
@@ -185,13 +227,13 @@ class VideoWriter:
         try:
             if pending is not None:
                 pending.result()
-        except OSError as error:
+        except _WRITE_ERRORS as error:
             raise self._output_error(error) from error
 
     def _close_part(self) -> None:
         try:
             self._container.close()
-        except OSError as error:
+        except _WRITE_ERRORS as error:
             log.debug("Closing %s: %s", self._part, error)  # the fragments that were written play without it
 
     def _remux(self) -> None:
@@ -209,11 +251,11 @@ class VideoWriter:
                         packet.stream = stream
                         target.mux(packet)
             os.replace(finished, self.path)
-        except OSError as error:
+        except _WRITE_ERRORS as error:
             finished.unlink(missing_ok=True)
             raise self._output_error(error) from error
 
-    def _output_error(self, error: OSError) -> OutputError:
+    def _output_error(self, error: Exception) -> OutputError:
         do = "Choose another folder with --output-dir, or make room and change its permissions."
         if self._part.is_file():
             do = f"The frames so far are in {self._part}. {do}"

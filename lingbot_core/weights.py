@@ -216,7 +216,7 @@ def plan_download(variant: Variant, places: Places) -> list[FileStatus]:
         try:
             statuses += _plan_download(weights)
         except (ResourceError, WeightsError) as error:
-            _log.warning("Sizes of %s are not known exactly: %s", weights.repo, error)
+            _log.warning("Sizes of %s are not known exactly: %s", weights.repo, error.what)
             shards = weights.path.replace(_INDEX_SUFFIX, "-*.safetensors")
             statuses.append(FileStatus(weights.repo, shards, weights.about_bytes, False, weights.licence, None))
     return statuses

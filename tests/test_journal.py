@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import time
+from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,8 @@ import torch
 from lingbot_core.errors import JournalError, OutputError
 from lingbot_core.journal import Journal, MemoryStore
 from lingbot_core.rollout import ChunkRecord
+
+Usage = namedtuple("Usage", "total used free")
 
 
 def make_record(key: str = "aa", parent: str = "root", index: int = 0, dtype=torch.bfloat16) -> ChunkRecord:
@@ -161,3 +164,60 @@ def test_journal_over_budget_drops_a_path_from_its_end(tmp_path: Path):
     left = sorted(path.stem for path in (tmp_path / "chunks").iterdir())
     assert left == ["k0", "k1", "young"]
     assert journal.num_bytes <= journal.budget_bytes
+
+
+def test_journal_when_a_text_lies_in_place_of_a_record_refuses_it(tmp_path: Path):
+    journal = Journal(tmp_path)
+    journal.write_text("t", torch.zeros(4, 4))
+    os.rename(tmp_path / "texts" / "t.safetensors", tmp_path / "chunks" / "aa.safetensors")
+    with pytest.raises(JournalError, match="another record"):
+        journal.read_chunk("aa")
+
+
+def test_journal_when_another_run_deletes_its_files_goes_on_quietly(tmp_path: Path, caplog, monkeypatch):
+    journal = Journal(tmp_path)
+    for key in ("aa", "bb", "cc"):
+        journal.write_chunk(make_record(key))
+    (tmp_path / "chunks" / "aa.safetensors").unlink()
+    assert journal.read_chunk("aa") is None
+    monkeypatch.setattr(Path, "exists", lambda path: True)  # deleted just behind this look
+    assert journal.read_chunk("aa") is None
+    monkeypatch.setattr(os, "utime", lambda path: Path(path).unlink())  # deleted just behind the reading
+    assert journal.read_chunk("bb") is not None
+    monkeypatch.undo()
+    journal.budget_bytes = 0
+    journal.write_text("t", torch.zeros(4, 4))  # has to make room, of files that are gone too
+    assert journal.num_bytes == 0 and not caplog.records
+
+
+def test_journal_when_a_file_cannot_be_deleted_warns_and_goes_on(tmp_path: Path, caplog, monkeypatch):
+    journal = Journal(tmp_path)
+    journal.write_chunk(make_record())
+
+    def locked(path: Path, missing_ok: bool = False):
+        raise PermissionError(13, "The file is in use", str(path))
+
+    monkeypatch.setattr(Path, "unlink", locked)
+    journal.budget_bytes = 0
+    journal._make_room()
+    assert "cannot be deleted" in caplog.text and journal.read_chunk("aa") is not None
+
+
+def test_journal_removes_what_a_killed_run_left_half_written(tmp_path: Path):
+    Journal(tmp_path)
+    old, new = (tmp_path / "frames" / f".{name}.safetensors.1.part" for name in ("old", "new"))
+    old.write_bytes(b"half")
+    new.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    Journal(tmp_path)
+    assert not old.exists() and new.exists()
+
+
+def test_journal_when_the_disk_is_nearly_full_leaves_the_rest_to_the_video(tmp_path: Path, caplog, monkeypatch):
+    journal = Journal(tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: Usage(2**40, 2**40 - 2**27, 2**27))
+    for key in ("aa", "bb"):
+        journal.write_chunk(make_record(key))
+        journal.write_frames(key, "taehv", np.zeros((9, 8, 8, 3), np.uint8))
+        assert journal.read_chunk(key) is not None and journal.read_frames(key, "taehv") is None
+    assert caplog.text.count("nearly full") == 1

@@ -145,6 +145,15 @@ def test_load_model_when_tensor_is_unexpected_names_it(options: ModelOptions, ow
         load_model(FAST, replace(options, checkpoint_root=own_checkpoint))
 
 
+def test_load_model_when_tokenizer_is_damaged_says_so_before_the_network_is_read(
+    options: ModelOptions, own_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (own_checkpoint / UMT5_TOKENIZER.repo / UMT5_TOKENIZER.path).write_text("{}")
+    monkeypatch.setattr("lingbot_core.loader.stream_tensors", lambda *_, **__: pytest.fail("weights were read"))
+    with pytest.raises(WeightsError, match=r"tokenizer\.json cannot be used"):
+        load_model(FAST, replace(options, checkpoint_root=own_checkpoint))
+
+
 def test_load_model_when_pickle_holds_objects_refuses(options: ModelOptions, own_checkpoint: Path):
     torch.save({"encoder.conv1.weight": Path("x")}, own_checkpoint / WAN_VAE.repo / WAN_VAE.path)
     with pytest.raises(WeightsError, match="Python objects"):

@@ -14,7 +14,7 @@ from lingbot_core.errors import InputError, OutputError
 from lingbot_core.make_checkpoint import make_checkpoint
 from lingbot_core.random_weights import SIZES, fill_random, random_tensor
 from lingbot_core.readers import SafetensorsReader, open_weights
-from lingbot_core.variants import VARIANTS
+from lingbot_core.variants import DIT_V1, VARIANTS
 
 
 def num_parameters(root: Path) -> int:
@@ -98,3 +98,13 @@ def test_fill_random_when_repeated_gives_the_same_values():
     for target in targets:
         fill_random({"a.weight": CheckpointView((4, 3), target.T)}, seed=1)
     assert torch.equal(*targets) and targets[0].isfinite().all()
+
+
+def test_make_checkpoint_where_real_weights_are_refuses_and_leaves_them(tmp_path: Path):
+    weights = tmp_path / DIT_V1.repo / DIT_V1.path
+    weights.parent.mkdir(parents=True)
+    weights.write_text("precious")
+    with pytest.raises(InputError, match=r"has not made.*lingbot-world-fast.*--out"):
+        make_checkpoint(tmp_path)
+    assert weights.read_text() == "precious"
+    assert [path.name for path in tmp_path.iterdir()] == ["robbyant"]

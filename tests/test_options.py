@@ -37,6 +37,7 @@ def test_resolve_when_cuda_is_there_takes_it_in_bf16(monkeypatch: pytest.MonkeyP
     ("options", "message"),
     [
         (ModelOptions(device="gpu"), "Unknown device"),
+        (ModelOptions(device="xpu"), "kind of device is not supported.*cpu or cuda"),
         (ModelOptions(precision="fp16"), "Unknown precision.*bf16 or fp32"),  # type: ignore[arg-type]
         (ModelOptions(image_mode="never"), "Unknown image mode"),  # type: ignore[arg-type]
         (ModelOptions(schedule="fp16"), "schedule"),  # type: ignore[arg-type]

@@ -90,6 +90,12 @@ def test_load_photo_with_16_bits_keeps_its_tones(tmp_path: Path) -> None:
     np.testing.assert_array_equal(photo[0, :, 0].numpy(), (levels // 256).astype(np.uint8))
 
 
+def test_load_photo_of_floating_point_pixels_is_refused_not_black(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 6), 0.5, np.float32)).save(tmp_path / "photo.tif")
+    with pytest.raises(InputError, match=r"photo.tif cannot be read.*floating-point"):
+        load_photo(tmp_path / "photo.tif", 16, 16)
+
+
 def test_fit_photo_crop_keeps_aspect_and_centre() -> None:
     photo = torch.from_numpy(gradient(100, 400))
     cut, crop = fit_photo(photo, 64, 64, "crop")

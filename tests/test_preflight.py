@@ -59,3 +59,9 @@ def test_free_memory_when_device_cannot_tell_is_none():
     assert preflight.free_memory(torch.device("meta")) is None
     free = preflight.free_memory(torch.device("cpu"))
     assert free is not None and free > 0
+
+
+def test_explain_out_of_memory_turns_torchs_error_into_one_sentence():
+    with pytest.raises(ResourceError, match=r"memory of cpu ran out while the video was made.*smaller frame"):
+        with preflight.explain_out_of_memory(torch.device("cpu")):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")

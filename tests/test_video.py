@@ -14,9 +14,10 @@ import av
 import numpy as np
 import psutil
 import pytest
+from av.error import ExternalError
 
 from lingbot_core.errors import InputError, OutputError
-from lingbot_core.video import VideoWriter, part_path
+from lingbot_core.video import VideoWriter, part_path, read_metadata
 
 HEIGHT, WIDTH = 64, 96
 
@@ -198,3 +199,48 @@ def test_video_writer_on_a_full_disk_raises_output_error(tmp_path: Path) -> None
 def test_video_writer_with_unusable_rate_raises_input_error(tmp_path: Path, fps: float) -> None:
     with pytest.raises(InputError, match="frame rate"):
         VideoWriter(tmp_path / "clip.mp4", HEIGHT, WIDTH, fps)
+
+
+def test_metadata_is_kept_in_the_finished_file(tmp_path: Path) -> None:
+    metadata = {"lingbot_rollout": "key 1", "prompt": '{"1": {"text": "gr\u00fcn; a=b"}}'}
+    with VideoWriter(tmp_path / "video.mp4", 16, 16, metadata=metadata) as writer:
+        writer.append(moving_frames(3)[:, :16, :16])
+    found = read_metadata(tmp_path / "video.mp4")
+    assert metadata.items() <= found.items()
+
+
+def test_read_metadata_when_file_is_no_video_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "video.mp4").write_text("nothing")
+    assert read_metadata(tmp_path / "video.mp4") == {} == read_metadata(tmp_path / "missing.mp4")
+
+
+def test_video_writer_of_a_size_that_x264_cannot_encode_raises_input_error(tmp_path: Path) -> None:
+    for height, width in ((16, 16386), (16386, 16), (17, 16), (0, 16)):
+        with pytest.raises(InputError, match=r"cannot be encoded.*16384"):
+            VideoWriter(tmp_path / "clip.mp4", height, width)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks there")
+def test_video_writer_onto_what_another_one_is_writing_raises_and_harms_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    with VideoWriter(path, HEIGHT, WIDTH) as writer:
+        writer.append(moving_frames(5))
+        with pytest.raises(OutputError, match="being written by another run"):
+            VideoWriter(path, HEIGHT, WIDTH)
+        writer.append(moving_frames(4))
+    with av.open(str(path)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 9
+    VideoWriter(path, HEIGHT, WIDTH).close()
+
+
+def test_video_writer_when_the_encoder_fails_raises_output_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ExternalError(1, "Generic error in an external library")
+
+    writer = VideoWriter(tmp_path / "clip.mp4", HEIGHT, WIDTH)
+    monkeypatch.setattr(writer, "_encode", fail)
+    writer.append(moving_frames(1))
+    with pytest.raises(OutputError, match="external library"):
+        writer.close()

@@ -9,6 +9,8 @@ the whole file. The JSON is versioned; ``camera_path_schema`` is its JSON Schema
 
 from __future__ import annotations
 
+import tokenize
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -227,6 +229,16 @@ def trajectory_from_poses(c2w: Tensor, intrinsics: Tensor | None = None, name: s
     return CameraTrajectory(poses, rows, world_scale, name, intrinsics_of_photo=intrinsics is not None)
 
 
+def with_intrinsics(camera: CameraTrajectory, intrinsics_path: Path) -> CameraTrajectory:
+    """A path of any kind, seen through the lens that a file of intrinsics describes; zooms of its own are dropped.
+
+    Raises:
+        InputError: The file cannot be read, or does not fit the path.
+    """
+    rows = check_intrinsics(_read_npy(intrinsics_path), camera.num_frames)
+    return replace(camera, intrinsics=rows, intrinsics_of_photo=True, source="")
+
+
 def _read_npy(path: Path) -> Tensor:
     """A numeric array as float64. Pickled objects are refused."""
     try:
@@ -235,7 +247,7 @@ def _read_npy(path: Path) -> Tensor:
         array = np.lib.format.open_memmap(path, mode="r") if num_bytes <= MAX_FILE_BYTES else None
     except FileNotFoundError as error:
         raise InputError(f"The camera file {path} does not exist.", do="Correct the path.") from error
-    except (OSError, ValueError, OverflowError) as error:
+    except (OSError, ValueError, OverflowError, SyntaxError, tokenize.TokenError) as error:  # numpy parses headers
         raise InputError(
             f"The camera file {path} cannot be read.",
             got=str(error).partition("\n")[0],

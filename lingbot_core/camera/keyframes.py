@@ -122,12 +122,28 @@ def keyframe_trajectory(
     if num_chunks is None:
         num_chunks = _num_chunks_until(keyframes[-1].time_sec)
     num_frames = check_num_chunks(num_chunks, MAX_FRAMES)
-    curves = _fit_curves(keyframes, easing)
-    samples = [curves.at(frame / FRAMES_PER_SECOND) for frame in range(num_frames)]
+    samples = _sample(keyframes, [frame / FRAMES_PER_SECOND for frame in range(num_frames)], easing)
     poses = [pose_matrix(rotation_from_quaternion(sample.rotation), sample.position) for sample in samples]
     rows = check_intrinsics(torch.tensor(intrinsics, dtype=torch.float64), num_frames)
     rows[:, :2] *= torch.tensor([[sample.zoom] for sample in samples], dtype=torch.float64)
     return CameraTrajectory(torch.tensor(poses, dtype=torch.float64), rows, world_scale, name, source)
+
+
+def sample_keyframes(
+    keyframes: Sequence[Keyframe], times_sec: Sequence[float], easing: str = EASINGS[0]
+) -> list[Keyframe]:
+    """The smooth path through keyframes at any moments, as :func:`keyframe_trajectory` follows it.
+
+    Raises:
+        InputError: Names the keyframe that is wrong as ``keyframes[i]``.
+    """
+    _check(keyframes)
+    return _sample(keyframes, times_sec, easing)
+
+
+def _sample(keyframes: Sequence[Keyframe], times_sec: Sequence[float], easing: str) -> list[Keyframe]:
+    curves = _fit_curves(keyframes, easing)
+    return [curves.at(time_sec) for time_sec in times_sec]
 
 
 def _check(keyframes: Sequence[Keyframe]) -> None:

@@ -201,6 +201,37 @@ def make_preset(
     return CameraTrajectory(torch.tensor(poses, dtype=torch.float64), rows, values["world_scale"], name)
 
 
+def parse_settings(text: str) -> dict[str, str]:
+    """Options of :func:`make_preset` written as ``key=value,key=value``; none when empty.
+
+    Raises:
+        InputError: It is written otherwise.
+    """
+    values: dict[str, str] = {}
+    for setting in filter(None, map(str.strip, text.split(","))):
+        key, equals, value = setting.partition("=")
+        if not equals:
+            need = "key=value,key=value, such as radius=10,ease_sec=2"
+            raise InputError("The settings of the camera preset cannot be understood.", got=text, need=need)
+        values[key.strip()] = value.strip()
+    return values
+
+
+def scaled_speed(name: str, factor: float) -> dict[str, float]:
+    """The option of :func:`make_preset` for a multiple of a preset's own speed; none for a camera at rest.
+
+    Args:
+        name: One of ``PRESETS``; of others it is left to :func:`make_preset` to complain.
+        factor: 1 for its own speed. Beyond the speeds that are allowed the nearest one is taken.
+    """
+    parameters = PRESETS[name].parameters if name in PRESETS else ()
+    return {
+        parameter.name: min(max(parameter.default * factor, parameter.minimum), parameter.maximum)
+        for parameter in parameters
+        if parameter.name == "speed"
+    }
+
+
 def _read_options(preset: Preset, options: Mapping[str, float | str]) -> tuple[str, dict[str, float]]:
     """Easing and parameter values, defaults filled in."""
     parameters = {parameter.name: parameter for parameter in (*preset.parameters, *COMMON_PARAMETERS)}

@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from lingbot_core.cli.console import say
+from lingbot_core.cli.model_folders import add_models_dir, find_model_folders
 from lingbot_core.variants import get_variant
 from lingbot_core.weights import FileStatus, Places, find_all, plan_download
 
@@ -18,20 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="only show every file, its size, and where it is when it is there"
     )
-    parser.add_argument(
-        "--models-dir",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="ComfyUI models folder whose files need no download (repeatable)",
-    )
+    add_models_dir(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Show what a variant consists of, then download what is missing."""
     variant = get_variant(args.slug)
-    places = Places(model_dirs=tuple(args.models_dir))
+    places = Places(model_dirs=find_model_folders(args.models_dir))
     if args.dry_run:
         _print_plan(plan_download(variant, places))
         return 0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lingbot_core.cli.console import ChunkBar, StopRequest, say
 from lingbot_core.cli.inputs import read_request
+from lingbot_core.cli.model_folders import add_models_dir, find_model_folders
 from lingbot_core.cli.outputs import Outputs
 from lingbot_core.errors import Cancelled
 from lingbot_core.executor.local import LocalExecutor
@@ -17,6 +18,7 @@ from lingbot_core.journal import DEFAULT_BUDGET_GIB, Journal
 from lingbot_core.loader import load_model
 from lingbot_core.options import PRECISIONS, ModelOptions, RunSettings
 from lingbot_core.photo import FITS
+from lingbot_core.preflight import explain_out_of_memory
 from lingbot_core.schedule import SCHEDULES
 from lingbot_core.variants import Variant, get_variant
 
@@ -37,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     with Outputs(args.output_dir, variant.slug, request, args.fps, args.contact_sheet) as outputs:
         model = load_model(variant, options, on_progress=say)
         executor = LocalExecutor(model, journal, args.snapshot_budget)
-        with ChunkBar(request.num_chunks) as bar, StopRequest() as stop:
+        with ChunkBar(request.num_chunks) as bar, StopRequest() as stop, explain_out_of_memory(model.device):
             try:
                 for chunk in executor.stream(request, on_progress=bar.on_pass, cancelled=stop):
                     outputs.append(chunk)
@@ -59,7 +61,7 @@ def _model_options(args: argparse.Namespace, variant: Variant) -> ModelOptions:
         device=args.device,
         image_mode=args.image_mode,
         checkpoint_root=args.checkpoint_root,
-        model_dirs=tuple(args.models_dir),
+        model_dirs=find_model_folders(args.models_dir),
         frame_size=(args.pixel_height, args.pixel_width),
         dit_file=args.dit_file,
         vae_file=args.vae_file,
@@ -85,9 +87,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     inputs.add_argument("--pose-path", type=Path, metavar="FILE", help=".npy of camera-to-world poses, [N, 4, 4]")
     inputs.add_argument(
-        "--intrinsic-path", type=Path, metavar="FILE", help=".npy of fx, fy, cx, cy for 480x832: [4], [1, 4] or [N, 4]"
+        "--intrinsic-path",
+        type=Path,
+        metavar="FILE",
+        help=".npy of fx, fy, cx, cy for 480x832: [4], [1, 4] or [N, 4]; wins over the path's own",
     )
-    inputs.add_argument("--camera", metavar="PRESET", help="camera preset, such as orbit or orbit:speed=0.5")
+    inputs.add_argument(
+        "--camera", metavar="PRESET", help="camera preset, such as orbit-left or orbit-left:speed=8,radius=12"
+    )
     inputs.add_argument("--camera-json", type=Path, metavar="FILE", help="camera path saved by the path editor")
     inputs.add_argument(
         "--example-data",
@@ -133,9 +140,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--checkpoint-root", type=Path, metavar="DIR", help="local DIR/<org>/<repo>/... in place of everything else"
     )
-    model.add_argument(
-        "--models-dir", type=Path, action="append", default=[], metavar="DIR", help="ComfyUI models folder (repeatable)"
-    )
+    add_models_dir(model)
     for part, text in _FILES.items():
         model.add_argument(f"--{part}-file", type=Path, metavar="FILE", help=f"{text} to use in place of the variant's")
     model.add_argument(

@@ -9,8 +9,8 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from lingbot_core.camera.files import load_pose_files, trajectory_from_json
-from lingbot_core.camera.presets import make_preset
+from lingbot_core.camera.files import load_pose_files, trajectory_from_json, with_intrinsics
+from lingbot_core.camera.presets import make_preset, parse_settings
 from lingbot_core.camera.trajectory import CameraTrajectory
 from lingbot_core.errors import InputError
 from lingbot_core.examples import ExampleInputs, example_inputs
@@ -52,48 +52,36 @@ def _read_camera(args: argparse.Namespace, example: ExampleInputs | None, crop: 
     given = [name for name, value in options.items() if value is not None]
     if len(given) > 1:
         raise InputError("There is more than one camera path.", got=" and ".join(given), need="only one of them")
-    if args.intrinsic_path is not None and given in (["--camera"], ["--camera-json"]):
-        raise InputError(
-            "The intrinsics belong to no pose file.",
-            got=f"--intrinsic-path with {given[0]}",
-            need="--intrinsic-path with --pose-path",
-            do="Presets use the default intrinsics; a path of the editor holds its own.",
-        )
-    if args.camera is not None:
-        return _read_preset(args.camera, args.total_blocks)
-    if args.camera_json is not None:
-        return trajectory_from_json(_read_json_text(args.camera_json))
     if args.pose_path is not None:
-        poses, intrinsics = args.pose_path, args.intrinsic_path
-    elif example is not None:  # its intrinsics serve only its own poses
-        poses, intrinsics = example.poses, args.intrinsic_path or example.intrinsics
+        camera = load_pose_files(args.pose_path, args.intrinsic_path)
+    elif not given and example is not None:  # its intrinsics serve only its own poses
+        camera = load_pose_files(example.poses, args.intrinsic_path or example.intrinsics)
+    elif given:
+        preset = args.camera is not None
+        camera = _read_preset(args.camera, args.total_blocks) if preset else _read_camera_json(args.camera_json)
+        if args.intrinsic_path is not None:
+            camera = with_intrinsics(camera, args.intrinsic_path)
     else:
         raise InputError("There is no camera path.", do=f"Give one with {', '.join(options)}, or use --example-data.")
-    camera = load_pose_files(poses, intrinsics)
-    if crop is None or intrinsics is None:  # the default intrinsics are those of the frame, not of the photo
+    if crop is None or not camera.intrinsics_of_photo:
         return camera
     return replace(camera, intrinsics=crop.adjust_intrinsics(camera.intrinsics))
 
 
 def _read_preset(text: str, num_chunks: int) -> CameraTrajectory:
     """A preset written as ``NAME`` or ``NAME:key=value,key=value``."""
-    name, _, options = text.partition(":")
-    values: dict[str, str] = {}
-    for option in filter(None, options.split(",")):
-        key, equals, value = option.partition("=")
-        if not equals:
-            raise InputError("The camera preset cannot be understood.", got=text, need="NAME:key=value,key=value")
-        values[key.strip()] = value.strip()
-    return make_preset(name, num_chunks, **values)
+    name, _, settings = text.partition(":")
+    return make_preset(name, num_chunks, **parse_settings(settings))
 
 
-def _read_json_text(path: Path) -> str:
+def _read_camera_json(path: Path) -> CameraTrajectory:
     try:
-        return path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"The camera path {path} cannot be read.", got=str(error), do="Correct --camera-json."
         ) from error
+    return trajectory_from_json(text)
 
 
 def _read_text(args: argparse.Namespace, example: ExampleInputs | None, num_chunks: int) -> tuple[TextEvent, ...]:
@@ -111,6 +99,8 @@ def _read_text(args: argparse.Namespace, example: ExampleInputs | None, num_chun
                 "The text event at chunk %d is beyond the last chunk, %d; left out.", chunk_index, num_chunks - 1
             )
             continue
+        if not text.strip():
+            log.warning("The prompt from chunk %d on is empty.", chunk_index)
         events.append(TextEvent(chunk_index, text))
     return tuple(events)
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lingbot_core.arena import Arena, SnapshotStore
-from lingbot_core.errors import InputError, LingBotError
+from lingbot_core.errors import InputError, LingBotError, WeightsError
 from lingbot_core.executor.base import ChunkResult, PassProgress, RolloutRequest
 from lingbot_core.image_latents import ImageLatents
 from lingbot_core.journal import MemoryStore, RecordStore, read_known_chunks
@@ -244,7 +244,7 @@ class LocalExecutor:
         if stream is None:
             with timer.stage("decode"):
                 return _PendingFrames(arena.decode(key, latents))
-        stream.wait_stream(torch.cuda.current_stream())
+        stream.wait_stream(torch.cuda.current_stream(self.model.device))
         latents.record_stream(stream)
         with torch.cuda.stream(stream), timer.stage("decode"):
             frames = arena.decode(key, latents)
@@ -284,6 +284,11 @@ class LocalExecutor:
         """Record a chunk that is done."""
         index, timer = chunk.index, chunk.timer
         latents = chunk.latents.cpu()
+        if not latents.isfinite().all():
+            raise WeightsError(
+                f"The latents of chunk {index} are not finite numbers; it is not kept.",
+                do="A file of the checkpoint is damaged: download it again.",
+            )
         alloc, reserved, peak = memory_gib(self.model.device)
         stats = ChunkStats(
             autoregressive_index=index,

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lingbot_core.camera.interpolate import normalized, rotation_from_quaternion
-from lingbot_core.camera.keyframes import Keyframe, keyframe_trajectory
+from lingbot_core.camera.interpolate import normalized, rotation_from_quaternion, turn_between
+from lingbot_core.camera.keyframes import Keyframe, keyframe_trajectory, sample_keyframes
 from lingbot_core.camera.poses import check_poses
 from lingbot_core.errors import InputError
 
@@ -167,3 +167,28 @@ def test_path_without_a_length_reaches_its_last_keyframe(last_sec: float, num_ch
 def test_path_when_a_keyframe_is_wrong_names_it(keyframes: list[Keyframe], words: str) -> None:
     with pytest.raises(InputError, match=words):
         keyframe_trajectory(keyframes)
+
+
+@settings(max_examples=60, deadline=None)
+@given(keyframe_lists(), st.sampled_from(["linear", "ease-in", "ease-out", "ease-in-out"]))
+def test_any_path_has_continuous_speed_at_every_keyframe(keyframes: list[Keyframe], easing: str) -> None:
+    tiny_sec = 1e-6
+    for keyframe in keyframes[1:-1]:
+        times_sec = [keyframe.time_sec + k * tiny_sec for k in (-1, 0, 1)]
+        before, there, after = sample_keyframes(keyframes, times_sec, easing)
+        into, out = (
+            [(b - a) / tiny_sec for a, b in zip(first.position, second.position, strict=True)]
+            for first, second in ((before, there), (there, after))
+        )
+        # the curve's acceleration is at most about 6 * 200 * sqrt(3) * 16^2 units per square second
+        assert math.dist(into, out) < 3e6 * tiny_sec
+        turns = turn_between(before.rotation, there.rotation), turn_between(there.rotation, after.rotation)
+        assert math.dist(*turns) / tiny_sec < 3e5 * tiny_sec + 1e-3
+
+
+@settings(max_examples=60, deadline=None)
+@given(keyframe_lists(), st.lists(st.floats(0, 20), min_size=1, max_size=8))
+def test_any_path_has_unit_quaternions_at_any_moment(keyframes: list[Keyframe], times_sec: list[float]) -> None:
+    for time_sec, sample in zip(times_sec, sample_keyframes(keyframes, times_sec), strict=True):
+        assert math.hypot(*sample.rotation) == pytest.approx(1, abs=1e-12)
+        assert all(map(math.isfinite, sample.position)), time_sec

@@ -11,7 +11,7 @@ import torch
 
 from lingbot_core.camera.easing import EASINGS
 from lingbot_core.camera.poses import DEFAULT_WORLD_SCALE, check_poses
-from lingbot_core.camera.presets import COMMON_PARAMETERS, PRESETS, make_preset
+from lingbot_core.camera.presets import COMMON_PARAMETERS, PRESETS, make_preset, parse_settings, scaled_speed
 from lingbot_core.camera.trajectory import CameraTrajectory
 from lingbot_core.errors import InputError
 
@@ -165,3 +165,18 @@ def test_every_parameter_has_a_default_within_its_range() -> None:
         assert len(names) == len(set(names))
         for parameter in preset.parameters:
             assert parameter.minimum <= parameter.default <= parameter.maximum
+
+
+def test_parse_settings_when_written_with_spaces_gives_options():
+    assert parse_settings(" radius=10 , ease_sec = 2,") == {"radius": "10", "ease_sec": "2"}
+    assert parse_settings("") == {}
+    with pytest.raises(InputError, match="key=value"):
+        parse_settings("radius")
+
+
+def test_scaled_speed_is_a_multiple_within_bounds():
+    assert scaled_speed("dolly-in", 1.0) == {"speed": 3.5}
+    assert scaled_speed("dolly-in", 2.0) == {"speed": 7.0}
+    assert scaled_speed("orbit-left", 1e9) == {"speed": 120.0}
+    assert scaled_speed("static", 2.0) == {} == scaled_speed("unknown", 2.0)
+    assert torch.equal(make_preset("dolly-in", 2).c2w, make_preset("dolly-in", 2, **scaled_speed("dolly-in", 1.0)).c2w)

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lingbot_core.cli import model_folders
+
 HEIGHT, WIDTH = 64, 96
 """Size of the tests' videos in pixels."""
 
@@ -58,3 +60,11 @@ def arguments(input_files: Path, tmp_path: Path) -> list[str]:
         *("--pixel-height", str(HEIGHT), "--pixel-width", str(WIDTH), "--total-blocks", "3"),
         *("--output-dir", str(tmp_path / "outputs")),
     ]
+
+
+@pytest.fixture(autouse=True)
+def no_installed_comfyui(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let the tests see no ComfyUI of the machine that they run on."""
+    monkeypatch.setattr(model_folders, "_PACK", tmp_path)
+    monkeypatch.setattr(model_folders, "_USUAL", tmp_path / "nowhere")
+    monkeypatch.delenv(model_folders.COMFYUI_PATH, raising=False)

@@ -102,3 +102,20 @@ def test_make_checkpoint_onto_a_file_exits_with_an_error(tmp_path: Path, capsys:
     (tmp_path / "file").write_text("in the way")
     assert main(["make-checkpoint", "--out", str(tmp_path / "file")]) in (1, 2)
     assert str(tmp_path / "file") in capsys.readouterr().err
+
+
+def test_interrupt_while_the_command_is_imported_exits_with_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def interrupted(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lingbot_core.cli.importlib.import_module", interrupted)
+    assert main(["generate", SLUG]) == 130
+    assert capsys.readouterr().err == "lingbot-world: interrupted\n"
+
+
+@pytest.mark.parametrize("option", ["--rollouts", "--total-blocks"])
+def test_bench_of_nothing_exits_with_2(option: str, capsys: pytest.CaptureFixture) -> None:
+    assert main(["bench", SLUG, "--size", "tiny", "--device", "cpu", option, "0"]) == 2
+    assert f"{option} 0" in capsys.readouterr().err

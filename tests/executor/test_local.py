@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from lingbot_core.camera.presets import make_preset
-from lingbot_core.errors import Cancelled, InputError, LingBotError
+from lingbot_core.errors import Cancelled, InputError, LingBotError, WeightsError
 from lingbot_core.executor.base import PassProgress, TextEvent
 from lingbot_core.executor.local import LocalExecutor
 from lingbot_core.journal import Journal
@@ -217,6 +217,24 @@ def test_failing_pass_leaves_the_engine_usable(straight, monkeypatch):
     assert_same_chunks(run(executor, make_request(NUM_CHUNKS)), straight)
 
 
+def test_latents_that_are_not_finite_are_refused_and_not_recorded(straight, monkeypatch):
+    executor = LocalExecutor(build_model())
+    network, calls = executor.model.dit, []
+
+    def overflow(*args):
+        calls.append(args)
+        flow = type(network).forward(network, *args)
+        return flow * float("nan") if len(calls) > 8 else flow
+
+    monkeypatch.setattr(network, "forward", overflow)
+    with pytest.raises(WeightsError, match="chunk 2 are not finite"):
+        run(executor, make_request(4))
+    monkeypatch.undo()
+    chunks = run(executor, make_request(NUM_CHUNKS))
+    assert [chunk.reused for chunk in chunks[:3]] == [True, True, False]
+    assert_same_chunks(chunks, straight)
+
+
 def test_second_request_while_one_runs_is_refused_in_one_sentence():
     executor = LocalExecutor(build_model())
     stream = executor.stream(make_request(2))
@@ -299,3 +317,27 @@ def test_close_frees_state_and_the_next_request_goes_on_from_the_journal(straigh
     chunks = run(executor, make_request(NUM_CHUNKS))
     assert_same_chunks(chunks, straight)
     assert sum(chunk.reused for chunk in chunks) == 4
+
+
+def test_encode_texts_encodes_each_prompt_once_whoever_asks():
+    executor = LocalExecutor(build_model())
+    text = executor.model.text
+    assert not executor.knows_text("a street")
+    embeddings = executor.encode_texts(["a street", "snow", "a street"])
+    assert text.num_encoded == 2 and executor.knows_text("a street\n")  # pyright: ignore[reportAttributeAccessIssue]
+    assert torch.equal(embeddings[0], embeddings[2]) and not torch.equal(embeddings[0], embeddings[1])
+    given = make_request(1, text=(TextEvent(0, embedding=embeddings[0]),))
+    assert_same_chunks(run(executor, given), run(LocalExecutor(build_model()), make_request(1)))
+    assert text.num_encoded == 2  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_num_state_bytes_counts_what_close_frees():
+    executor = LocalExecutor(build_model(), snapshot_budget_gib=1.0)
+    assert executor.num_state_bytes == 0
+    run(executor, make_request(2))
+    arena = executor._arena
+    assert arena is not None
+    assert executor.num_state_bytes > arena.num_bytes + arena.num_snapshot_bytes > arena.cache.num_bytes
+    executor.close()
+    assert executor.num_state_bytes == 0
+    assert len(run(executor, make_request(3))) == 3

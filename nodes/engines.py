@@ -1,0 +1,265 @@
+# SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Loaded models, kept for the life of the process, whatever the graph does.
+
+Knows nothing of ComfyUI: what it needs of a host is :class:`MemoryHost`.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from typing import Protocol
+
+import torch
+
+from lingbot_core import preflight
+from lingbot_core.errors import WeightsError
+from lingbot_core.executor.base import ChunkResult, PassProgress
+from lingbot_core.executor.local import LocalExecutor
+from lingbot_core.journal import RecordStore
+from lingbot_core.loader import LoadedModel, load_model
+from lingbot_core.stats import ChunkStats
+from lingbot_core.variants import get_variant
+
+from .recent import RecentRollouts
+from .tokens import ModelToken, RolloutToken
+
+log = logging.getLogger(__name__)
+
+Say = Callable[[str], None]
+
+
+class MemoryHost(Protocol):
+    """The program that shares the device's memory with us."""
+
+    def make_room(self, engine: Engine, num_bytes: int) -> None:
+        """Ask others to give back memory until so much is free."""
+        ...
+
+    def hold(self, engine: Engine) -> None:
+        """Take note that an engine holds memory and can be asked to give it back."""
+        ...
+
+
+class Engine:
+    """One model with its executor.
+
+    Phases: made holding nothing; :meth:`session` loads what is missing and lends the executor;
+    :meth:`free` and :meth:`free_all` give memory back, and the next session makes it anew. Records
+    are in the journal, so nothing that was generated is lost.
+
+    Args:
+        token: What to load.
+        open_store: Gives the store of records.
+        host: Told of memory before it is needed and after it was taken.
+    """
+
+    def __init__(self, token: ModelToken, open_store: Callable[[], RecordStore], host: MemoryHost) -> None:
+        self.token = token
+        self._open_store, self._host = open_store, host
+        self._executor: LocalExecutor | None = None
+        self._busy = threading.Lock()
+        self._free_when_done = False
+
+    @contextmanager
+    def session(self, say: Say, frame_size: tuple[int, int] | None = None) -> Iterator[LocalExecutor]:
+        """Lend the executor; nothing is freed meanwhile.
+
+        Args:
+            say: Told in a sentence what is being loaded.
+            frame_size: Height and width in pixels of the run that follows; None when the network will not run.
+
+        Raises:
+            LingBotError: The model cannot be loaded, or memory ran out; then everything is given back.
+        """
+        with self._busy:
+            try:
+                executor = self._load(say)
+                if frame_size is not None:
+                    self._make_room_for_run(executor.model, frame_size)
+                with preflight.explain_out_of_memory(executor.model.device):
+                    try:
+                        yield executor
+                    except torch.OutOfMemoryError:
+                        self._free_when_done = True
+                        raise
+            finally:
+                if self._free_when_done:
+                    self._drop()
+                self._free_when_done = False
+                self._host.hold(self)
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory held: weights, caches, snapshots."""
+        executor = self._executor
+        if executor is None:
+            return 0
+        modules = (executor.model.dit, executor.model.decoder.module)
+        weights = sum(parameter.nbytes for module in modules for parameter in module.parameters())
+        return weights + executor.num_state_bytes
+
+    def free(self, num_bytes: int) -> int:
+        """Give back memory: caches, and if that is not enough the weights.
+
+        Returns:
+            Bytes given back; 0 while in use.
+        """
+        if not self._busy.acquire(blocking=False):
+            return 0
+        try:
+            before = self.num_bytes
+            if self._executor is not None:
+                self._executor.close()
+            if before - self.num_bytes < num_bytes:
+                self._drop()
+            return before - self.num_bytes
+        finally:
+            self._busy.release()
+
+    def free_all(self) -> None:
+        """Give back everything; while in use, as soon as that ends."""
+        if not self._busy.acquire(blocking=False):
+            self._free_when_done = True
+            return
+        try:
+            self._drop()
+        finally:
+            self._busy.release()
+
+    def make_room_for_text(self, executor: LocalExecutor) -> None:
+        """Before a prompt is encoded: have 11 GB free on a GPU, at the expense of our own caches if need be."""
+        model = executor.model
+        if model.device.type != "cuda":
+            return
+        num_bytes = model.variant.text_encoder.about_bytes * model.dtype.itemsize // 4  # published in fp32
+        self._host.make_room(self, num_bytes)
+        if (preflight.free_memory(model.device) or num_bytes) < num_bytes:
+            executor.close()
+
+    def _load(self, say: Say) -> LocalExecutor:
+        if self._executor is None:
+            store = self._open_store()
+            log.info("Loading %s", self.token.slug)
+            model = load_model(
+                get_variant(self.token.slug),
+                self.token.options,
+                on_progress=say,
+                make_room=lambda num_bytes: self._host.make_room(self, num_bytes),
+            )
+            self._executor = LocalExecutor(model, store)
+            self._host.hold(self)
+        return self._executor
+
+    def _make_room_for_run(self, model: LoadedModel, frame_size: tuple[int, int]) -> None:
+        """Have room for what a run takes beyond what is held already."""
+        estimate = preflight.estimate_memory(
+            model.dit.config,
+            num_parameters=sum(parameter.numel() for parameter in model.dit.parameters()),
+            text_parameters=0,
+            bytes_per_value=model.dtype.itemsize,
+            frame_size=frame_size,
+            capacity_chunks=model.window_chunks + model.sink_chunks,
+            decoder=model.variant.decoder,
+        )
+        missing = estimate.total - self.num_bytes
+        if missing > 0:
+            self._host.make_room(self, missing)
+
+    def _drop(self) -> None:
+        """Let go of everything."""
+        if self._executor is None:
+            return
+        log.info("Freeing %s (%.2f GiB)", self.token.slug, self.num_bytes / preflight.GIB)
+        on_cuda = self._executor.model.device.type == "cuda"
+        self._executor.close()
+        self._executor = None
+        gc.collect()
+        if on_cuda:
+            torch.cuda.empty_cache()
+
+
+class EngineRegistry:
+    """All engines of the process, by model token, over one store of records.
+
+    Args:
+        open_store: Opens the store; called once, when first needed.
+        host: See :class:`MemoryHost`.
+    """
+
+    def __init__(self, open_store: Callable[[], RecordStore], host: MemoryHost) -> None:
+        self._open_store, self._host = open_store, host
+        self._store: RecordStore | None = None
+        self._engines: dict[ModelToken, Engine] = {}
+        self._lock = threading.Lock()
+        self.recent = RecentRollouts()
+        """Paths of the newest rollouts."""
+
+    @property
+    def store(self) -> RecordStore:
+        """Where records live."""
+        with self._lock:
+            if self._store is None:
+                self._store = self._open_store()
+            return self._store
+
+    def engine(self, token: ModelToken) -> Engine:
+        """The engine of a token; it loads nothing before its first session."""
+        with self._lock:
+            if token not in self._engines:
+                self._engines[token] = Engine(token, lambda: self.store, self._host)
+            return self._engines[token]
+
+    def chunks(
+        self,
+        rollout: RolloutToken,
+        say: Say,
+        on_progress: Callable[[PassProgress], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Generator[ChunkResult, None, None]:
+        """Every chunk of a finished rollout: from the store, and what it lost from the engine.
+
+        Raises:
+            Cancelled: ``cancelled`` returned True while chunks were made again.
+            WeightsError: Chunks were lost and the model's files are not those of the rollout.
+            LingBotError: The model cannot be loaded again.
+        """
+        num_read = 0
+        for key in rollout.keys:
+            chunk = self._recorded(rollout, num_read, key)
+            if chunk is None:
+                break
+            num_read += 1
+            yield chunk
+        if num_read == rollout.num_chunks:
+            return
+        with self.engine(rollout.model).session(say, rollout.size) as executor:
+            stream = executor.stream(rollout.request, on_progress=on_progress, cancelled=cancelled)
+            with closing(stream):
+                for chunk in stream:
+                    if chunk.index < num_read:
+                        continue
+                    if chunk.key != rollout.keys[chunk.index]:
+                        raise WeightsError(
+                            "The model files have changed since this rollout was made.", do="Run the sampler again."
+                        )
+                    yield replace(chunk, stats=_as_run(chunk.stats, rollout, chunk.index))
+
+    def _recorded(self, rollout: RolloutToken, index: int, key: str) -> ChunkResult | None:
+        """A chunk from the store; None when its record or frames are gone."""
+        record = self.store.read_chunk(key)
+        frames = self.store.read_frames(key, rollout.decoder) if record is not None else None
+        if record is None or frames is None:
+            return None
+        stats = _as_run(ChunkStats.from_dict(record.stats), rollout, index)
+        return ChunkResult(index, key, record.latents, frames, stats, reused=True)
+
+
+def _as_run(stats: ChunkStats, rollout: RolloutToken, index: int) -> ChunkStats:
+    """Stats as the run that made the token saw them."""
+    return replace(stats, reused=index < rollout.num_reused)

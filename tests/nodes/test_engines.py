@@ -1,0 +1,200 @@
+# SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import gc
+import weakref
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import torch
+
+from lingbot_core.errors import ResourceError, WeightsError
+from lingbot_core.executor.base import RolloutRequest
+from lingbot_core.journal import Journal
+from nodes import engines
+from nodes.engines import Engine, EngineRegistry
+from nodes.tokens import ModelToken, RolloutToken
+from tests.tiny_engine import HEIGHT, WIDTH, ModelOptions, build_model, make_request
+
+TOKEN = ModelToken("lingbot-world-fast-taehv-window15-sink3", ModelOptions(device="cpu"))
+
+
+class RecordingHost:
+    """A host that notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.rooms: list[int] = []
+        self.held: list[int] = []
+
+    def make_room(self, engine: Engine, num_bytes: int) -> None:
+        self.rooms.append(num_bytes)
+
+    def hold(self, engine: Engine) -> None:
+        self.held.append(engine.num_bytes)
+
+
+class Loads:
+    """Stands for ``load_model``: tiny models, and a list of what became of them."""
+
+    def __init__(self) -> None:
+        self.models: list[weakref.ref] = []
+        self.identity = "tiny"
+
+    def __call__(self, variant, options, on_progress, make_room):
+        on_progress("Loading")
+        make_room(1000)
+        model = build_model()
+        object.__setattr__(model, "identity", self.identity)
+        self.models.append(weakref.ref(model))
+        return model
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> Loads:
+    loads = Loads()
+    monkeypatch.setattr(engines, "load_model", loads)
+    return loads
+
+
+@pytest.fixture
+def host() -> RecordingHost:
+    return RecordingHost()
+
+
+@pytest.fixture
+def registry(tmp_path: Path, host: RecordingHost, loads: Loads) -> EngineRegistry:
+    return EngineRegistry(lambda: Journal(tmp_path / "journal"), host)
+
+
+def quiet(text: str) -> None:
+    """Hears and says nothing."""
+
+
+def generate(registry: EngineRegistry, num_chunks: int) -> tuple[RolloutToken, int]:
+    """A rollout, and how many of its chunks were computed."""
+    request: RolloutRequest = make_request(num_chunks)
+    with registry.engine(TOKEN).session(quiet, (HEIGHT, WIDTH)) as executor:
+        chunks = list(executor.stream(request))
+        decoder = executor.model.decoder.identity
+    num_reused = sum(chunk.reused for chunk in chunks)
+    return RolloutToken(TOKEN, request, tuple(chunk.key for chunk in chunks), decoder, num_reused), (
+        num_chunks - num_reused
+    )
+
+
+def test_engine_when_token_is_made_again_is_the_same_and_loads_once(registry: EngineRegistry, loads: Loads):
+    again = ModelToken(TOKEN.slug, ModelOptions(device="cpu"))
+    assert again == TOKEN and registry.engine(again) is registry.engine(TOKEN)
+    assert not loads.models, "an engine loads before it is needed"
+    for _ in range(2):
+        with registry.engine(TOKEN).session(quiet):
+            pass
+    assert len(loads.models) == 1
+    assert registry.engine(ModelToken(TOKEN.slug, ModelOptions(device="cpu", precision="bf16"))) is not registry.engine(
+        TOKEN
+    )
+
+
+def test_session_tells_the_host_before_memory_is_needed_and_after_it_was_taken(
+    registry: EngineRegistry, host: RecordingHost
+):
+    engine = registry.engine(TOKEN)
+    assert engine.num_bytes == 0
+    generate(registry, 1)
+    assert host.rooms[0] == 1000 and host.rooms[1] > 0, "room for the model, then for its run"
+    assert host.held[-1] == engine.num_bytes > host.held[0] > 0
+
+
+def test_free_when_a_little_is_wanted_gives_caches_and_keeps_weights(registry: EngineRegistry, loads: Loads):
+    engine = registry.engine(TOKEN)
+    generate(registry, 2)
+    before = engine.num_bytes
+    assert 1 <= engine.free(1) == before - engine.num_bytes and engine.num_bytes > 0
+    _, num_computed = generate(registry, 3)
+    assert num_computed == 1 and len(loads.models) == 1
+
+
+@pytest.mark.parametrize("num_times", [1, 2])
+def test_free_when_much_is_wanted_gives_everything_and_the_next_run_goes_on(
+    registry: EngineRegistry, loads: Loads, num_times: int
+):
+    engine = registry.engine(TOKEN)
+    generate(registry, 2)
+    before = engine.num_bytes
+    assert engine.free(10**15) == before
+    for _ in range(num_times):
+        engine.free_all()
+    gc.collect()
+    assert engine.num_bytes == 0 and loads.models[0]() is None, "something still holds the model"
+    _, num_computed = generate(registry, 3)
+    assert num_computed == 1 and len(loads.models) == 2
+
+
+def test_free_when_in_use_waits_until_the_session_ends(registry: EngineRegistry, host: RecordingHost):
+    engine = registry.engine(TOKEN)
+    with engine.session(quiet) as executor:
+        assert engine.free(1) == 0 and engine.num_bytes > 0
+        engine.free_all()
+        assert len(list(executor.stream(make_request(1)))) == 1
+    assert engine.num_bytes == 0 and host.held[-1] == 0
+
+
+def test_session_when_memory_runs_out_says_so_and_gives_everything_back(registry: EngineRegistry):
+    generate(registry, 1)
+    with pytest.raises(ResourceError, match="memory of cpu ran out"), registry.engine(TOKEN).session(quiet):
+        raise torch.OutOfMemoryError("too much")
+    assert registry.engine(TOKEN).num_bytes == 0
+    assert generate(registry, 2)[1] == 1
+
+
+def test_session_when_loading_fails_can_be_tried_again(registry: EngineRegistry, monkeypatch: pytest.MonkeyPatch):
+    def fail(*args, **options):
+        raise WeightsError("A file is damaged.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engines, "load_model", fail)
+        with pytest.raises(WeightsError), registry.engine(TOKEN).session(quiet):
+            pass
+    assert generate(registry, 1)[1] == 1
+
+
+def test_chunks_when_recorded_needs_no_engine(registry: EngineRegistry, loads: Loads):
+    generate(registry, 1)
+    rollout, _ = generate(registry, 2)
+    registry.engine(TOKEN).free_all()
+    with closing(registry.chunks(rollout, quiet)) as chunks:
+        read = list(chunks)
+    assert [chunk.key for chunk in read] == list(rollout.keys) and len(loads.models) == 1
+    assert [chunk.stats.reused for chunk in read] == [True, False], "as the run that made the rollout saw it"
+
+
+def test_chunks_when_frames_are_lost_makes_only_those_again(registry: EngineRegistry, tmp_path: Path):
+    rollout, _ = generate(registry, 3)
+    with closing(registry.chunks(rollout, quiet)) as chunks:
+        before = [torch.tensor(chunk.frames) for chunk in chunks]
+    lost = list((tmp_path / "journal" / "frames").glob(f"{rollout.keys[1]}*"))
+    assert len(lost) == 1
+    lost[0].unlink()
+    with closing(registry.chunks(rollout, quiet, on_progress=lambda _: pytest.fail("the network ran"))) as chunks:
+        after = [torch.tensor(chunk.frames) for chunk in chunks]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True)) and len(after) == 3
+
+
+def test_chunks_when_records_are_lost_and_the_files_have_changed_says_so(
+    registry: EngineRegistry, tmp_path: Path, loads: Loads
+):
+    rollout, _ = generate(registry, 2)
+    for file in (tmp_path / "journal" / "chunks").iterdir():
+        file.unlink()
+    loads.identity = "other files"
+    registry.engine(TOKEN).free_all()
+    with pytest.raises(WeightsError, match="have changed"), closing(registry.chunks(rollout, quiet)) as chunks:
+        list(chunks)
+
+
+def test_tokens_when_printed_are_short(registry: EngineRegistry):
+    rollout, _ = generate(registry, 1)
+    assert str(rollout) == f"LingBot rollout of 1 chunks, {HEIGHT}x{WIDTH}, {TOKEN.slug}"
+    assert repr([TOKEN]) == f"[LingBot model {TOKEN.slug}]"

@@ -12,12 +12,13 @@ DEMO := $(BUILD)/demo
 DEMO_SLUG := lingbot-world-fast-taehv-window15-sink3
 CORE := $(shell find lingbot_core -name '*.py')
 
-.PHONY: help venv demo test lint bench clean
+.PHONY: help venv demo test test-comfy lint bench clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    a video from a tiny random checkpoint, on the CPU ($(DEMO)/outputs)"
 	@echo "make test    the tests"
+	@echo "make test-comfy  the tests against a real ComfyUI (COMFYUI_PATH, ~/comfy/ComfyUI, or the one around this folder)"
 	@echo "make lint    ruff check, ruff format, pyright"
 	@echo "make bench   speed and memory of SLUG=$(SLUG), random weights, needs a GPU"
 	@echo "make venv    only the environment in $(VENV), development tools included"
@@ -63,6 +64,12 @@ $(DEMO)/outputs/$(DEMO_SLUG).mp4: $(DEMO)/checkpoint/.made $(wildcard assets/dem
 
 test: venv
 	$(PY) -m pytest $(ARGS)
+
+# The browser tests need node, a Chromium and playwright-core, and are skipped without them.
+test-comfy: venv
+	@if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --prefix $(BUILD) playwright-core \
+	  || echo "playwright-core cannot be installed; the browser tests are skipped" >&2; fi
+	$(PY) -m pytest -rs tests/comfy $(ARGS)
 
 lint: venv
 	$(VENV)/bin/ruff check .

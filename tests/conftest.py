@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.comfy.comfy_host import reason_to_skip as reason_to_skip_comfy
+
 
 def _missing_folder(variable: str) -> str:
     """Why the folder that an environment variable names cannot be used; empty when it can."""
@@ -30,9 +32,15 @@ REASONS_TO_SKIP: dict[str, Callable[[], str]] = {
     "gpu": lambda: _missing_gpus(1),
     "multigpu": lambda: _missing_gpus(2),
     "weights": lambda: _missing_folder("LINGBOT_WEIGHTS"),
-    "comfy": lambda: _missing_folder("COMFYUI_DIR"),
+    "comfy": reason_to_skip_comfy,
 }
 """Marker -> reason why its tests cannot run here, empty when they can."""
+
+
+def pytest_report_header() -> list[str]:
+    """Say in one line why the tests with ComfyUI will not run, if so."""
+    reason = reason_to_skip_comfy()
+    return [f"tests with ComfyUI are skipped: {reason}"] if reason else []
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

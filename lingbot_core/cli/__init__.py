@@ -36,6 +36,7 @@ COMMANDS = {
     "variants": Command("lingbot_core.cli.variants", "list the variants with their files, sizes and licences"),
     "download": Command("lingbot_core.cli.download", "download the weights of a variant"),
     "make-checkpoint": Command("lingbot_core.cli.make_checkpoint", "write a small checkpoint with random weights"),
+    "queue": Command("lingbot_core.cli.queue", "run a graph on a ComfyUI server and bring the results here"),
     "bench": Command("lingbot_core.bench", "measure speed and memory with random weights"),
 }
 """Every command by name."""
@@ -51,10 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code, see the module's docstring. ``--help`` and malformed options raise ``SystemExit``.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = _parser(arguments)
-    args = parser.parse_args(arguments)
-    configure_logging(args.verbose)
     try:
+        args = _parser(arguments).parse_args(arguments)
+        configure_logging(args.verbose)
         return importlib.import_module(COMMANDS[args.command].module).run(args)
     except LingBotError as error:
         print(f"lingbot-world: error: {error}", file=sys.stderr)

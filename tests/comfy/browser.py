@@ -1,0 +1,96 @@
+# SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
+# SPDX-License-Identifier: Apache-2.0
+"""ComfyUI's page in a headless Chromium, driven by ``browser.cjs`` through playwright-core."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.comfy.client import Client
+from tests.comfy.comfy_host import ROOT
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+MODULE_FOLDERS = (ROOT / "build" / "node_modules", ROOT / "node_modules")
+SETTINGS = {
+    "Comfy.TutorialCompleted": True,
+    "Comfy.Workflow.ShowMissingModelsWarning": False,
+    "Comfy.Minimap.Visible": False,
+    "Comfy.Graph.CanvasInfo": False,
+    "LiteGraph.Canvas.MinFontSizeForLOD": 0,
+    "LiteGraph.Canvas.LowQualityRenderingZoomThreshold": 0.1,
+}
+"""No dialogs in the way, and pictures without the page's own decoration, sharp when small."""
+
+
+@dataclass(frozen=True)
+class Browser:
+    """What is needed to open a page."""
+
+    node: str
+    """Node.js."""
+
+    chromium: str
+    """The browser."""
+
+    module: str
+    """playwright-core."""
+
+    def visit(self, client: Client, graphs: list[dict[str, Any]], **options: Any) -> dict[str, Any]:
+        """Load graphs one after the other.
+
+        Args:
+            client: Of the server.
+            graphs: Each with ``name`` and ``ui``; with ``shot`` a JPEG is written there, with ``run`` once a
+                preview is seen.
+            options: ``templates``, where to write a JPEG of the list of templates; ``width`` and ``height`` of the
+                page; ``vue``, whether nodes are drawn by the newer renderer.
+
+        Returns:
+            ``graphs`` by name, each with ``missing`` types, ``count`` of nodes and ``api``; ``problems``, errors of the
+            page with their source; ``templates``.
+        """
+        settings = {**SETTINGS, "Comfy.VueNodes.Enabled": bool(options.pop("vue", False))}
+        client.post("/settings", settings)
+        job = {
+            "url": client.server.url,
+            "chromium": self.chromium,
+            "module": self.module,
+            "graphs": graphs,
+            "width": 1600,
+            "height": 1000,
+            **options,
+        }
+        done = subprocess.run(
+            [self.node, str(Path(__file__).parent / "browser.cjs"), json.dumps(job)],
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+
+def find_browser() -> Browser | str:
+    """What is on this machine, or one line that says what is missing.
+
+    Chromium is taken from ``CHROMIUM`` or ``PATH``; playwright-core from ``PLAYWRIGHT_CORE`` or ``build/node_modules``,
+    where ``make test-comfy`` puts it.
+    """
+    node = shutil.which("node")
+    if node is None:
+        return "no node on PATH"
+    chromium = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+    if chromium is None:
+        return "no Chromium on PATH; set CHROMIUM"
+    given = os.environ.get("PLAYWRIGHT_CORE")
+    modules = [Path(given)] if given else [folder / "playwright-core" for folder in MODULE_FOLDERS]
+    module = next((folder for folder in modules if folder.is_dir()), None)
+    if module is None:
+        return "no playwright-core; run: npm install --prefix build playwright-core"
+    return Browser(node, chromium, str(module))

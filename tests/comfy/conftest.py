@@ -1,0 +1,57 @@
+# SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
+# SPDX-License-Identifier: Apache-2.0
+"""One server for most tests; each test has a seed of its own, so that no two share chunks."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.comfy.comfy_host import ComfyBase, ComfyHost, ComfyServer, find_host
+
+SEEDS = itertools.count(1000)
+
+
+@pytest.fixture(scope="session")
+def comfy_host() -> ComfyHost:
+    """The ComfyUI to test with; the marker has skipped tests where there is none."""
+    host = find_host()
+    assert isinstance(host, ComfyHost), host
+    return host
+
+
+@pytest.fixture(scope="session")
+def comfy_base(tmp_path_factory: pytest.TempPathFactory) -> ComfyBase:
+    """Folders of the server that most tests share."""
+    return ComfyBase(tmp_path_factory.mktemp("comfy") / "base")
+
+
+@pytest.fixture(scope="session")
+def comfy_server(comfy_host: ComfyHost, comfy_base: ComfyBase) -> Iterator[ComfyServer]:
+    """The server that most tests share."""
+    server = ComfyServer(comfy_host, comfy_base)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def client(comfy_server: ComfyServer):
+    """A client of the shared server."""
+    from tests.comfy.client import Client
+
+    return Client(comfy_server)
+
+
+@pytest.fixture
+def seed() -> int:
+    """A seed that no other test uses."""
+    return next(SEEDS)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tiny_checkpoint: Path) -> str:
+    """The tiny checkpoint, as the loader's ``checkpoint_root`` takes it."""
+    return str(tiny_checkpoint)

@@ -1,0 +1,106 @@
+# SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Nodes that only the tests use, loaded by the server beside the pack."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+if "server" in sys.modules:  # the test runner imports this file as well, outside ComfyUI
+    import comfy.model_management as mm  # pyright: ignore[reportMissingImports]
+    import torch
+    from aiohttp import web
+    from server import PromptServer  # pyright: ignore[reportMissingImports]
+
+    def _engines() -> Any:
+        """The registry of the pack, whatever name ComfyUI gave to its modules."""
+        name = next(name for name in sys.modules if name.endswith("LingBot-World.nodes.host"))
+        return sys.modules[name].ENGINES
+
+    @PromptServer.instance.routes.get("/lingbot_test/state")
+    async def state(_: web.Request) -> web.Response:
+        """What the pack holds, and what the host knows of it."""
+        engines = list(_engines()._engines.values())
+        registered = [entry for entry in mm.current_loaded_models if "Engine" in type(entry.model).__name__]
+        return web.json_response(
+            {
+                "num_bytes": sum(engine.num_bytes for engine in engines),
+                "num_engines": len(engines),
+                "num_registered": len(registered),
+            }
+        )
+
+    class Conditioning:
+        """An encoding in exactly the form of core CLIP Text Encode with a wan CLIP."""
+
+        RETURN_TYPES = ("CONDITIONING",)
+        FUNCTION = "execute"
+        CATEGORY = "test"
+
+        @classmethod
+        def INPUT_TYPES(cls) -> dict[str, Any]:
+            width = ("INT", {"default": 4096, "min": 1, "max": 8192})
+            return {
+                "required": {"num_tokens": ("INT", {"default": 7}), "width": width, "seed": ("INT", {"default": 0})}
+            }
+
+        def execute(self, num_tokens: int, width: int, seed: int) -> tuple[Any]:
+            encoding = torch.zeros(1, 512, width)
+            generator = torch.Generator().manual_seed(seed)
+            encoding[:, :num_tokens] = torch.randn(1, num_tokens, width, generator=generator) * 0.1
+            return ([[encoding, {"pooled_output": None, "attention_mask": torch.ones(1, 512)}]],)
+
+    class Picture:
+        """Pictures of any number, size and number of channels."""
+
+        RETURN_TYPES = ("IMAGE",)
+        FUNCTION = "execute"
+        CATEGORY = "test"
+
+        @classmethod
+        def INPUT_TYPES(cls) -> dict[str, Any]:
+            number = ("INT", {"default": 1})
+            return {"required": dict.fromkeys(("batch", "height", "width", "channels"), number)}
+
+        def execute(self, batch: int, height: int, width: int, channels: int) -> tuple[Any]:
+            ramp = torch.linspace(0, 1, height * width * channels).reshape(1, height, width, channels)
+            return (torch.cat([ramp, 1 - ramp.expand(batch - 1, -1, -1, -1)]) if batch > 1 else ramp,)
+
+    class FreeMemory:
+        """Takes all memory from other models, as a large model does before it is loaded."""
+
+        RETURN_TYPES = ()
+        FUNCTION = "execute"
+        CATEGORY = "test"
+        OUTPUT_NODE = True
+
+        @classmethod
+        def INPUT_TYPES(cls) -> dict[str, Any]:
+            return {"required": {"count": ("INT", {"default": 0})}}
+
+        def execute(self, count: int) -> tuple[()]:
+            mm.free_memory(1e30, mm.get_torch_device())
+            return ()
+
+    class Camera:
+        """Tells the page which poses it was given."""
+
+        RETURN_TYPES = ()
+        FUNCTION = "execute"
+        CATEGORY = "test"
+        OUTPUT_NODE = True
+
+        @classmethod
+        def INPUT_TYPES(cls) -> dict[str, Any]:
+            return {"required": {"camera": ("CAMERA_TRAJECTORY",)}}
+
+        def execute(self, camera: Any) -> dict[str, Any]:
+            return {"ui": {"lingbot_camera": [camera.c2w.tolist()]}}
+
+    NODE_CLASS_MAPPINGS = {
+        "LingBotTestCamera": Camera,
+        "LingBotTestConditioning": Conditioning,
+        "LingBotTestPicture": Picture,
+        "LingBotTestFreeMemory": FreeMemory,
+    }

@@ -1,0 +1,181 @@
+# SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A run as the user sees it: progress, text, previews, interrupt, and core nodes around ours."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.comfy.client import Client
+from tests.comfy.comfy_host import ComfyBase, ComfyHost
+from tests.comfy.graphs import CAMERA, HEIGHT, SAMPLER, SAVE, TEXT, WIDTH, node, video_graph
+
+pytestmark = pytest.mark.comfy
+
+LONG = 300
+"""Chunks of a run that is interrupted."""
+
+
+def test_run_shows_progress_per_pass_text_and_previews(client: Client, checkpoint: str, seed: int) -> None:
+    run = client.run(video_graph(checkpoint, seed, 3))
+    assert run.end == "execution_success", run.error
+    steps = [data["value"] for data in run.of_type("progress") if data["node"] == SAMPLER and data["max"] == 15]
+    assert steps == sorted(steps) and steps[-1] == 15
+    assert set(steps) - {0, 5, 10, 15}, "progress moves within a chunk"
+    for number in (1, 2, 3):
+        assert any(text.startswith(f"chunk {number} of 3: ") and "fps" in text for text in run.texts), run.texts
+    assert run.previews
+    with Image.open(io.BytesIO(run.previews[-1])) as picture:
+        assert picture.format == "JPEG" and abs(picture.width / picture.height - WIDTH / HEIGHT) < 0.05
+
+
+def test_run_when_interrupted_stops_within_a_pass_and_keeps_finished_chunks(
+    client: Client, checkpoint: str, seed: int
+) -> None:
+    graph = video_graph(checkpoint, seed, LONG)
+    graph[CAMERA]["inputs"]["total_blocks"] = LONG
+    run = client.run(graph, interrupt_at=13)
+    assert run.end == "execution_interrupted", run.error
+    sent = next(second for second, type_, _ in run.events if type_ == "sent_interrupt")
+    stopped = next(second for second, type_, _ in run.events if type_ == "execution_interrupted")
+    assert stopped - sent < 2
+    graph[SAMPLER]["inputs"]["total_blocks"] = 2
+    again = client.run(graph)
+    assert again.end == "execution_success", again.error
+    assert again.chunks == [(2, 0)]
+
+
+def test_core_text_encoding_drives_the_sampler(client: Client, checkpoint: str, seed: int) -> None:
+    graph = video_graph(checkpoint, seed, 1)
+    graph[TEXT] = node("LingBotTestConditioning", num_tokens=5, width=4096, seed=1)
+    assert client.run(graph).chunks == [(0, 1)]
+    graph[TEXT]["inputs"]["seed"] = 2
+    assert client.run(graph).chunks == [(0, 1)]
+
+
+def test_text_event_of_core_encoding_starts_where_it_says(client: Client, checkpoint: str, seed: int) -> None:
+    graph = video_graph(checkpoint, seed, 3)
+    graph["20"] = node("LingBotTestConditioning", num_tokens=5, width=4096, seed=1)
+    graph["21"] = node("LingBotTextEvents", conditioning=(TEXT, 0), event=("20", 0), chunk=2)
+    graph[SAMPLER]["inputs"]["conditioning"] = ["21", 0]
+    assert client.run(graph).chunks == [(0, 3)]
+    graph["20"]["inputs"]["seed"] = 2
+    assert client.run(graph).chunks == [(2, 1)]
+
+
+def test_latent_goes_through_core_vae_decode_and_gives_our_frames(
+    client: Client, comfy_host: ComfyHost, comfy_base: ComfyBase, checkpoint: str, seed: int
+) -> None:
+    from lingbot_core.variants import WAN_VAE
+
+    if comfy_host.version < (0, 4):
+        pytest.skip("the core Wan VAE of this ComfyUI exists at full size only")
+    target = comfy_base.models / "vae" / WAN_VAE.path
+    if not target.exists():
+        target.parent.mkdir(exist_ok=True)
+        target.symlink_to(f"{checkpoint}/{WAN_VAE.repo}/{WAN_VAE.path}")
+    graph = video_graph(checkpoint, seed, 1, slug="lingbot-world-fast")
+    graph["20"] = node("VAELoader", vae_name=WAN_VAE.path)
+    graph["21"] = node("VAEDecode", samples=(SAMPLER, 1), vae=("20", 0))
+    graph["22"] = node("SaveImage", images=("21", 0), filename_prefix=f"core_{seed}")
+    graph["23"] = node("LingBotDecoder", rollout=(SAMPLER, 0))
+    graph["24"] = node("SaveImage", images=("23", 0), filename_prefix=f"ours_{seed}")
+    run = client.run(graph)
+    assert run.end == "execution_success", run.error
+    core, ours = (pictures(run.outputs[node_id]["images"], client) for node_id in ("22", "24"))
+    assert core.shape == ours.shape == (9, HEIGHT, WIDTH, 3)
+    assert np.abs(core - ours).max() <= 2
+
+
+def pictures(files: list[dict[str, str]], client: Client) -> np.ndarray:
+    """Saved pictures as one array of integers."""
+    frames = []
+    for file in files:
+        data = client.get_bytes(f"/view?filename={file['filename']}&subfolder={file['subfolder']}&type={file['type']}")
+        with Image.open(io.BytesIO(data)) as picture:
+            frames.append(np.asarray(picture.convert("RGB"), dtype=np.int64))
+    return np.stack(frames)
+
+
+def test_camera_preview_gives_pictures(client: Client) -> None:
+    graph = {
+        "1": node("LingBotCameraTrajectory", preset="orbit-left", total_blocks=3, settings="radius=10"),
+        "2": node("LingBotCameraPreview", camera=("1", 0), size=128, frames_per_second=4),
+        "3": node("PreviewImage", images=("2", 0)),
+    }
+    run = client.run(graph)
+    assert run.end == "execution_success", run.error
+    shown = pictures(run.outputs["3"]["images"], client)
+    assert len(shown) > 2 and shown.std() > 1
+    assert run.outputs["1"]["images"], "the camera node shows its path"
+
+
+def test_camera_preview_with_a_photo_begins_with_it(client: Client) -> None:
+    graph = {
+        "1": node("LingBotCameraTrajectory", preset="pan-right", total_blocks=3),
+        "2": node("LoadImage", image="example.png"),
+        "3": node("LingBotCameraPreview", camera=("1", 0), size=128, frames_per_second=4, photo=("2", 0)),
+        "4": node("PreviewImage", images=("3", 1)),
+    }
+    run = client.run(graph)
+    assert run.end == "execution_success", run.error
+    shown = pictures(run.outputs["4"]["images"], client)
+    assert len(shown) == 9 and shown.shape[1:] == (128, 222, 3)
+    assert not shown[-1, :, -5:].any(), "beyond the photo is black"
+    assert shown[0, :, -5:].mean() > 20
+
+
+def test_pose_files_of_the_input_folder_make_a_path(client: Client, checkpoint: str, seed: int) -> None:
+    poses = node(
+        "LingBotCameraFromPoses", poses="lingbot_world/00/poses.npy", intrinsics="lingbot_world/00/intrinsics.npy"
+    )
+    assert client.run(video_graph(checkpoint, seed, 1, camera=poses)).chunks == [(0, 1)]
+
+
+def test_load_3d_camera_makes_a_path(client: Client, comfy_base: ComfyBase, checkpoint: str, seed: int) -> None:
+    info = client.get("/object_info/Load3D")["Load3D"]
+    slot = info["output"].index("LOAD3D_CAMERA")
+    models = comfy_base.input / "3d"
+    models.mkdir(exist_ok=True)
+    (models / "empty.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", encoding="utf-8")
+    cameras = []
+    for index in range(2):
+        camera = {
+            "position": {"x": float(index), "y": 0.0, "z": 10.0 - 2 * index},
+            "target": {"x": 0.0, "y": 0.0, "z": 0.0},
+            "zoom": 1,
+            "cameraType": "perspective",
+        }
+        files = dict.fromkeys(("image", "mask", "normal", "lineart"), "example.png")
+        state = {**files, "recording": "", "camera_info": camera}
+        cameras.append(node("Load3D", model_file="3d/empty.obj", image=state, width=64, height=64))
+    graph = video_graph(
+        checkpoint,
+        seed,
+        1,
+        camera=node(
+            "LingBotCameraFrom3DViewer",
+            seconds_between=1.0,
+            fov=50.0,
+            total_blocks=2,
+            camera_1=("30", slot),
+            camera_2=("31", slot),
+        ),
+    )
+    run = client.run({**graph, "30": cameras[0], "31": cameras[1]})
+    assert run.end == "execution_success", run.error or run.refusal
+    assert run.chunks == [(0, 1)]
+
+
+def test_video_file_brings_its_graph_back(client: Client, comfy_base: ComfyBase, checkpoint: str, seed: int) -> None:
+    from lingbot_core.video import read_metadata
+
+    graph = video_graph(checkpoint, seed, 1)
+    run = client.run(graph)
+    metadata = read_metadata(comfy_base.output / run.outputs[SAVE]["images"][0]["filename"])
+    assert json.loads(metadata["prompt"])[SAMPLER]["inputs"]["seed"] == seed

@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What tests share: the tiny checkpoint, and skipping what this machine cannot run."""
+"""What tests share: the tiny checkpoint, a restored log, and skipping what this machine cannot run."""
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker, reason_to_skip in REASONS_TO_SKIP.items():
         if item.get_closest_marker(marker) and (reason := reason_to_skip()):
             pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def restore_logging() -> Iterator[None]:
+    """Undo what the command line does to the log, for the tests that follow."""
+    logger = logging.getLogger("lingbot_core")
+    handlers, level = logger.handlers, logger.level
+    yield
+    logger.handlers = handlers
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +17,6 @@ HEIGHT, WIDTH = 64, 96
 
 NUM_POSES = 45
 """Poses of the tests' path: 4 chunks."""
-
-
-@pytest.fixture(autouse=True)
-def restore_logging() -> Iterator[None]:
-    """Undo what the program does to the log, for the tests that follow."""
-    logger = logging.getLogger("lingbot_core")
-    handlers, level = logger.handlers, logger.level
-    yield
-    logger.handlers, logger.level = handlers, level
 
 
 @pytest.fixture

@@ -77,6 +77,13 @@ export class NodeHost {
     widget.serialize = false;
   }
 
+  /** Call `listener()` whenever a run has ended, well or not, until the signal is aborted. */
+  onRunEnded(listener, signal) {
+    for (const name of ["execution_success", "execution_error", "execution_interrupted"]) {
+      api.addEventListener(name, listener, { signal });
+    }
+  }
+
   /** Keep a multi-line widget of the node from growing. */
   limitHeight(name, height) {
     const options = this.#widget(name)?.options;

@@ -93,7 +93,7 @@ SCHEMAS: dict[str, Schema] = {
         ),
         (CAMERA, ("preview", "IMAGE")),
         width=440,
-        extra_height=380,
+        extra_height=440,
     ),
     "LingBotCameraFromPoses": Schema(
         (), (Widget("poses", "COMBO"), Widget("intrinsics", "COMBO", "default")), (CAMERA,)

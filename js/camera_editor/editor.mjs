@@ -116,7 +116,6 @@ class Editor {
       getSampled: () => this.#sampled,
       getStatus: () => this.#computed(),
       onScrub: (timeSec) => this.#scrub(timeSec),
-      onPlay: () => {},
     });
     this.#panels = new Panels({
       model: this.#model,
@@ -176,7 +175,7 @@ class Editor {
   #listen() {
     const { signal } = this.#listeners;
     const root = this.#root;
-    this.#model.addEventListener("change", () => this.#changed(), { signal });
+    this.#model.addEventListener("change", ({ detail }) => this.#changed(detail.reason), { signal });
     this.#model.addEventListener("select", () => this.#selected(), { signal });
     this.#model.addEventListener("refused", ({ detail }) => this.#say(detail.message, "error"), { signal });
     this.view.addEventListener("pick", ({ detail }) => this.#pick(detail), { signal });
@@ -184,6 +183,7 @@ class Editor {
     this.#fly.addEventListener("state", () => this.#refresh(), { signal });
     this.#fly.addEventListener("tick", () => this.#showHint(), { signal });
     for (const name of NODE_INPUTS) this.#host.onValue?.(name, () => !signal.aborted && this.#sample());
+    this.#host.onRunEnded?.(() => this.#sample(), signal); // more chunks are computed now
 
     const actions = this.#actions();
     root.addEventListener("keydown", (event) => this.#keyDown(event, actions), { signal });
@@ -194,12 +194,8 @@ class Editor {
     root.addEventListener("focusout", () => this.#fly.releaseKeys(), { signal });
     this.viewElement.addEventListener("pointerdown", () => this.focus(), { signal });
     // a button that was clicked gives the keyboard back; one that was reached with Tab keeps it
-    root.addEventListener("click", (event) => {
-      if (event.target.type === "button" && event.detail > 0) this.focus();
-    }, { signal });
-    for (const name of ["drop", "paste"]) {
-      root.addEventListener(name, (event) => this.#import(event), { signal });
-    }
+    root.addEventListener("click", ({ target, detail }) => target.type === "button" && detail > 0 && this.focus(), { signal });
+    for (const name of ["drop", "paste"]) root.addEventListener(name, (event) => this.#import(event), { signal });
     root.addEventListener("dragover", (event) => event.preventDefault(), { signal });
     for (const name of KEPT_EVENTS) root.addEventListener(name, (event) => event.stopPropagation(), { signal });
     document.addEventListener("fullscreenchange", () => this.#refresh(), { signal });
@@ -234,9 +230,13 @@ class Editor {
     else if (text.trim()) this.#panels.importText(text);
   }
 
-  #changed() {
+  #changed(reason = "") {
     this.#selected();
     this.#sample();
+    if (reason === "preset" || reason === "import") {
+      this.view.sampled = null; // the old path's
+      this.view.fit();
+    }
   }
 
   #selected() {

@@ -48,6 +48,12 @@ export function turn(model, [right, up]) {
   model.moveMany(selected(model).map(moved));
 }
 
+/** Move keyframes by so many seconds from the times that they are given with; none goes below 0. */
+export function retimeBy(model, keyframes, seconds) {
+  const shiftSec = Math.max(seconds, -keyframes[0].timeSec);
+  model.retimeMany(keyframes.map(({ id, timeSec }) => ({ id, timeSec: timeSec + shiftSec })));
+}
+
 /** The keyframe so many places after the first selected one, or the first one when none is; undefined in an empty path. */
 export function neighbour({ keyframes, selection }, step) {
   const index = keyframes.findIndex(({ id }) => selection.has(id));

@@ -46,9 +46,9 @@ export class Flight {
   #lastAt = 0;
 
   /** `start`: {position, rotation, zoom} in OpenCV axes. */
-  constructor(start) {
-    this.#start = { ...start, rotation: normalised(start.rotation) };
-    this.#position = [...start.position];
+  constructor({ position, rotation, zoom }) {
+    this.#start = { position, rotation: normalised(rotation), zoom };
+    this.#position = [...position];
     this.#startPitch = Math.asin(Math.max(-1, Math.min(1, -turned([0, 0, 1], this.#start.rotation)[1])));
     /** Key edges since the start, {time_sec, key, is_down}, as the server takes them. */
     this.edges = [];

@@ -65,6 +65,7 @@ export class Panels {
   #presets;
   #easing;
   #worldScale;
+  #isExact;
   #text;
   #textSection;
   #isTextChanged = false;
@@ -126,7 +127,7 @@ export class Panels {
       return false;
     }
     try {
-      const { path, format, warnings } = await this.#server.importFiles(list);
+      const { path, format, warnings } = await this.#server.importFiles(list, { isExact: this.#isExact.checked });
       if (this.#listeners.signal.aborted) return false;
       this.#model.load(path, { reason: "import" });
       this.#importWarnings = warnings ?? [];
@@ -240,9 +241,11 @@ export class Panels {
         "Or drop files on the editor, or paste them: poses.npy and intrinsics.npy, COLMAP's images.txt, nerfstudio's " +
         "transforms.json, cameras of ComfyUI's 3D viewer, or camera-path JSON.",
     });
+    this.#isExact = make("input", { type: "checkbox" });
+    const exactly = make("label", { title: "Otherwise as few keyframes as follow the poses closely" }, this.#isExact, "Every pose a keyframe");
     const buttons = EXPORTS.map(([format, label, title]) => pushButton(label, title, () => this.export(format)));
     const exports = make("div", { role: "group", "aria-label": "Save the path as" }, "Save as ", ...buttons);
-    return make("div", {}, make("label", {}, "Open files ", picker), hint, exports);
+    return make("div", {}, make("label", {}, "Open files ", picker), exactly, hint, exports);
   }
 
   #textBody() {

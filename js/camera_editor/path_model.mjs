@@ -1,6 +1,5 @@
 // SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
 // SPDX-License-Identifier: Apache-2.0
-import { History } from "./history.mjs";
 import { checkedKeyframe, inOrder, poseBetween, shiftOfCopies, withPoses, withTimes } from "./keyframe_list.mjs";
 import {
   DEFAULT_INTRINSICS,
@@ -19,6 +18,7 @@ import {
   parsePath,
 } from "./path_json.mjs";
 import { nearestChunkSec } from "./time_scale.mjs";
+import { Undoable } from "./undoable.mjs";
 
 export { DEFAULT_INTRINSICS, DEFAULT_WORLD_SCALE, EASINGS, MAX_KEYFRAMES, MAX_TIME_SEC, MIN_GAP_SEC, PathError };
 
@@ -46,16 +46,14 @@ const EMPTY = Object.freeze({
  * Events: "change" {structural, dragging, reason}, where structural means that the number or order of the
  * keyframes, a setting or the validity may have changed, and not only poses; "select"; "refused" {message}.
  */
-export class PathModel extends EventTarget {
-  #state = EMPTY;
-  #history = new History(sameState);
+export class PathModel extends Undoable {
   #nextId = 1;
   #selection = new Set();
   #index = null;
   #json = null;
 
   constructor(text = "") {
-    super();
+    super(EMPTY, sameState);
     /** Rounding of edits made with the mouse. `timeSec`: "chunk" for the last frames of chunks, or a number of seconds. */
     this.snap = { enabled: false, grid: 0.5, angleDeg: 15, timeSec: "chunk" };
     this.setText(text, { reset: true });
@@ -65,28 +63,28 @@ export class PathModel extends EventTarget {
 
   /** The valid path as camera-path JSON in its one fixed form; empty text when there is nothing in it. */
   get json() {
-    this.#json ??= formatPath(this.#state);
+    this.#json ??= formatPath(this.state);
     return this.#json;
   }
 
   /** What the widget holds: the JSON, or the text that is none. */
   get text() {
-    return this.#state.invalid?.text ?? this.json;
+    return this.state.invalid?.text ?? this.json;
   }
 
   /** What is wrong with the text: null | {text, message, place}. */
   get invalid() {
-    return this.#state.invalid;
+    return this.state.invalid;
   }
 
   /** Frozen list of frozen {id, timeSec, position, rotation, zoom}, in order of time. Ids survive undo and redo. */
   get keyframes() {
-    return this.#state.keyframes;
+    return this.state.keyframes;
   }
 
   /** Frozen {name, easing, worldScale: number|null, intrinsics: number[4]|null}; null is the default. */
   get settings() {
-    return this.#state.settings;
+    return this.state.settings;
   }
 
   get easing() {
@@ -135,7 +133,7 @@ export class PathModel extends EventTarget {
   load(text, { reset = false, reason = "load" } = {}) {
     const { settings, keyframes } = parsePath(text);
     const list = keyframes.map((keyframe) => this.#keyframe(keyframe));
-    this.#replace({ settings: Object.freeze(settings), keyframes: Object.freeze(list), invalid: null }, reset, reason);
+    this.replace({ settings: Object.freeze(settings), keyframes: Object.freeze(list), invalid: null }, reset, reason);
   }
 
   /** Takes over what the widget holds. Text that is no path is kept and told by `invalid`; nothing is thrown. */
@@ -146,13 +144,13 @@ export class PathModel extends EventTarget {
     } catch (error) {
       if (!(error instanceof PathError)) throw error;
       const invalid = Object.freeze({ text, message: error.message, place: error.place });
-      this.#replace({ ...(reset ? EMPTY : this.#state), invalid }, reset, "text");
+      this.replace({ ...(reset ? EMPTY : this.state), invalid }, reset, "text");
     }
   }
 
   /** Goes back to the last valid path; undo brings the text back. */
   discardInvalid() {
-    if (this.invalid) this.#replace({ ...this.#state, invalid: null }, false, "discard");
+    if (this.invalid) this.replace({ ...this.state, invalid: null }, false, "discard");
   }
 
   // --- selection ---
@@ -272,39 +270,6 @@ export class PathModel extends EventTarget {
     this.#set({ name: checkName(name) });
   }
 
-  // --- transactions, undo, redo ---
-
-  /** Starts a drag or another group of edits. May be nested; only the outermost makes an undo step. */
-  begin(name = "edit") {
-    this.#history.begin(name, this.#state);
-  }
-
-  /** Ends what `begin` started, as one undo step if anything changed. */
-  commit() {
-    const name = this.#history.commit(this.#state);
-    if (name !== null) this.#changed(true, name);
-  }
-
-  /** Ends what `begin` started and goes back to how it was then. */
-  cancel() {
-    const state = this.#history.cancel();
-    if (state && state !== this.#state) this.#show(state, "cancel");
-  }
-
-  /** Groups the edits that `fn` makes. When it throws, none of them has happened. Returns what it returns. */
-  transaction(name, fn) {
-    this.begin(name);
-    let result;
-    try {
-      result = fn();
-    } catch (error) {
-      this.cancel();
-      throw error;
-    }
-    this.commit();
-    return result;
-  }
-
   /** Runs an edit; a PathError becomes a "refused" event and the result undefined. */
   attempt(fn) {
     try {
@@ -314,33 +279,6 @@ export class PathModel extends EventTarget {
       this.dispatchEvent(new CustomEvent("refused", { detail: { message: error.message } }));
       return undefined;
     }
-  }
-
-  /** Whether a drag or another group of edits is under way. */
-  get isDragging() {
-    return this.#history.isOpen;
-  }
-
-  get canUndo() {
-    return this.#history.canUndo;
-  }
-
-  get canRedo() {
-    return this.#history.canRedo;
-  }
-
-  /** Takes the last step back; during a drag, the drag. Returns whether there was one. */
-  undo() {
-    const state = this.#history.undo(this.#state);
-    if (state) this.#show(state, "undo");
-    return state !== null;
-  }
-
-  /** Makes the step again that was taken back last. Returns whether there was one. */
-  redo() {
-    const state = this.#history.redo(this.#state);
-    if (state) this.#show(state, "redo");
-    return state !== null;
   }
 
   // --- snapping ---
@@ -380,42 +318,22 @@ export class PathModel extends EventTarget {
   #set(changes) {
     this.#checkEditable();
     if (Object.entries(changes).every(([key, value]) => this.settings[key] === value)) return;
-    this.#step({ ...this.#state, settings: Object.freeze({ ...this.settings, ...changes }) }, true, Object.keys(changes)[0]);
+    this.step({ ...this.state, settings: Object.freeze({ ...this.settings, ...changes }) }, true, Object.keys(changes)[0]);
   }
 
   #setKeyframes(list, structural, reason) {
     if (list === this.keyframes) return;
-    this.#step({ ...this.#state, keyframes: Object.freeze(list) }, structural, reason);
+    this.step({ ...this.state, keyframes: Object.freeze(list) }, structural, reason);
   }
 
-  #replace(state, reset, reason) {
-    if (reset) {
-      this.#history.clear();
-      this.#show(Object.freeze(state), reason);
-    } else if (!sameState(state, this.#state)) {
-      this.#step(state, true, reason);
+  /** What was worked out from the state before no longer holds. */
+  stateChanged({ structural, ...detail }) {
+    this.#json = null;
+    if (structural) {
+      this.#index = null;
+      this.select(this.#selection);
     }
-  }
-
-  #step(state, structural, reason) {
-    this.#history.before(this.#state);
-    this.#state = Object.freeze(state);
-    this.#json = null;
-    if (structural) this.#index = null;
-    this.#changed(structural, reason);
-  }
-
-  #show(state, reason) {
-    this.#state = state;
-    this.#json = null;
-    this.#index = null;
-    this.#changed(true, reason);
-  }
-
-  #changed(structural, reason) {
-    if (structural) this.select(this.#selection);
-    const detail = { structural, dragging: this.isDragging, reason };
-    this.dispatchEvent(new CustomEvent("change", { detail }));
+    super.stateChanged({ structural, ...detail });
   }
 }
 

@@ -59,9 +59,10 @@ export class Server {
     return (await this.#post("fly", { start, edges, start_sec: startSec })).keyframes;
   }
 
-  /** A path from files of other programs: {path, format, warnings}. */
-  importFiles(files) {
+  /** A path from files of other programs: {path, format, warnings}. `isExact`: every pose becomes a keyframe. */
+  importFiles(files, { isExact = false } = {}) {
     const body = new FormData();
+    if (isExact) body.append("exact", "1");
     for (const file of files) body.append("files", file, file.name);
     return this.#json("import", { method: "POST", body });
   }

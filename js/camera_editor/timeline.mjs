@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
 // SPDX-License-Identifier: Apache-2.0
-import { PathError } from "./path_model.mjs";
+import { retimeBy } from "./edits.mjs";
 import { Playback } from "./playback.mjs";
 import {
   CHUNK_SEC,
@@ -13,12 +13,12 @@ import {
   chunksToReach,
   clamp,
 } from "./time_scale.mjs";
-import { drawTimeline, keyframeAtPoint, sampledPose, statusWords, themeColours, timelineRows } from "./timeline_draw.mjs";
+import { drawTimeline, sampledPose, statusWords, themeColours } from "./timeline_draw.mjs";
 import { buildTimeline } from "./timeline_parts.mjs";
+import { TimelinePointer } from "./timeline_pointer.mjs";
 
 const MARGIN = 10;
 const FRAME_SEC = 1 / FRAMES_PER_SECOND;
-const DRAG_PIXELS = 3;
 
 /**
  * The timeline under the view: ruler, chunks, speed, keyframes, playhead, play button.
@@ -45,8 +45,7 @@ export class Timeline {
   #timeSec = 0;
   /** End of what fits in the width; null after the user zoomed or panned. NaN: fit again. */
   #fittedSec = NaN;
-  #drag = null;
-  #refusal = null;
+  #pointer;
   #scheduled = 0;
   #playback = new Playback((seconds) => this.#advance(seconds));
   #listeners = new AbortController();
@@ -63,6 +62,16 @@ export class Timeline {
     this.#keys = keys;
     this.#button = button;
     this.#readout = readout;
+    this.#pointer = new TimelinePointer({
+      model,
+      canvas,
+      scale: this.#scale,
+      onPress: () => this.focus(),
+      onScrub: (timeSec) => this.#scrub(timeSec),
+      onHold: () => this.#stop(),
+      onInsert: (timeSec) => this.#insertAt(timeSec),
+      onZoom: () => this.#zoomed(),
+    });
     this.#showPlaying();
     this.#listen();
     this.redraw();
@@ -126,7 +135,7 @@ export class Timeline {
 
   dispose() {
     this.#stop();
-    this.#cancelDrag();
+    this.#pointer.dispose();
     cancelAnimationFrame(this.#scheduled);
     this.#listeners.abort();
     this.#element.replaceChildren();
@@ -136,18 +145,12 @@ export class Timeline {
 
   #listen() {
     const { signal } = this.#listeners;
-    const on = (target, type, handler, options = {}) => target.addEventListener(type, handler, { ...options, signal });
+    const on = (target, type, handler) => target.addEventListener(type, handler, { signal });
     on(this.#button, "click", () => this.togglePlay());
     on(this.#keys, "keydown", (event) => this.handleKey(event));
     on(this.#keys, "input", () => (this.#keys.value = ""));
     on(this.#keys, "focus", () => this.#canvas.classList.add("active"));
     on(this.#keys, "blur", () => this.#canvas.classList.remove("active"));
-    on(this.#canvas, "pointerdown", (event) => this.#pointerDown(event));
-    on(this.#canvas, "pointermove", (event) => this.#pointerMove(event));
-    on(this.#canvas, "pointerup", () => this.#pointerUp());
-    on(this.#canvas, "pointercancel", () => this.#cancelDrag());
-    on(this.#canvas, "dblclick", (event) => this.#doubleClick(event));
-    on(this.#canvas, "wheel", (event) => this.#wheel(event), { passive: false });
     on(this.#model, "change", () => this.redraw());
     on(this.#model, "select", () => this.redraw());
   }
@@ -200,9 +203,15 @@ export class Timeline {
 
   #fitUnlessZoomed(width) {
     const endSec = this.#endSec() + FRAME_SEC;
-    if (this.#fittedSec === null || this.#fittedSec === endSec || this.#drag) return;
+    if (this.#fittedSec === null || this.#fittedSec === endSec || this.#pointer.isDragging) return;
     this.#scale.fit(endSec, width - 2 * MARGIN);
     this.#fittedSec = endSec;
+  }
+
+  /** The user chose what is shown: no more fitting. */
+  #zoomed() {
+    this.#fittedSec = null;
+    this.redraw();
   }
 
   #describe({ knownChunks, numChunks }) {
@@ -262,116 +271,13 @@ export class Timeline {
     else if (x < MARGIN) this.#scale.pan(x - MARGIN);
   }
 
-  // --- pointer ---
-
-  /** Place on the canvas in its own pixels, also where the host scales the graph. */
-  #point(event) {
-    const box = this.#canvas.getBoundingClientRect();
-    const scale = this.#canvas.clientWidth / (box.width || 1);
-    return { x: (event.clientX - box.left) * scale, y: (event.clientY - box.top) * scale };
-  }
-
-  #pointerDown(event) {
-    if (event.button !== 0 || this.#drag) return;
-    event.preventDefault();
-    this.focus();
-    const { x, y } = this.#point(event);
-    const keyframe = keyframeAtPoint(this.#model.keyframes, this.#scale, x, y, this.#canvas.clientHeight);
-    if (!keyframe) {
-      this.#stop();
-      this.#drag = { kind: "scrub" };
-      if (y >= timelineRows(this.#canvas.clientHeight).laneTop && !event.shiftKey) this.#model.select([]);
-      this.#scrub(this.#scale.timeSec(x));
-    } else {
-      this.#selectForDrag(keyframe.id, event.shiftKey || event.ctrlKey || event.metaKey);
-      const moved = this.#model.keyframes.filter(({ id }) => this.#model.selection.has(id));
-      this.#drag = { kind: "keyframes", x, grabbedSec: keyframe.timeSec, moved, hasBegun: false };
-    }
-    this.#canvas.setPointerCapture?.(event.pointerId);
-  }
-
-  #selectForDrag(id, isAdding) {
-    const selection = this.#model.selection;
-    if (isAdding && selection.has(id)) selection.delete(id);
-    else if (isAdding) selection.add(id);
-    else if (!selection.has(id)) return this.#model.select([id]);
-    return this.#model.select(selection);
-  }
-
-  #pointerMove(event) {
-    const { x, y } = this.#point(event);
-    const drag = this.#drag;
-    if (!drag) {
-      const isOver = keyframeAtPoint(this.#model.keyframes, this.#scale, x, y, this.#canvas.clientHeight);
-      this.#canvas.style.cursor = isOver ? "ew-resize" : "default";
-    } else if (drag.kind === "scrub") {
-      this.#scrub(this.#scale.timeSec(x));
-    } else if (drag.hasBegun || Math.abs(x - drag.x) >= DRAG_PIXELS) {
-      if (!drag.hasBegun) this.#model.begin("retime");
-      drag.hasBegun = true;
-      const wantedSec = drag.grabbedSec + (x - drag.x) / this.#scale.pixelsPerSec;
-      this.#shift(drag.moved, this.#model.snapTime(wantedSec) - drag.grabbedSec);
-    }
-  }
-
-  /** Moves keyframes by so many seconds from where they were; remembers why it is refused. */
-  #shift(keyframes, seconds) {
-    const shiftSec = Math.max(seconds, -keyframes[0].timeSec);
-    try {
-      this.#model.retimeMany(keyframes.map(({ id, timeSec }) => ({ id, timeSec: timeSec + shiftSec })));
-      this.#refusal = null;
-    } catch (error) {
-      if (!(error instanceof PathError)) throw error;
-      this.#refusal = error;
-    }
-  }
-
-  #pointerUp() {
-    if (this.#drag?.hasBegun) this.#model.commit();
-    this.#drag = null;
-    this.#tellRefusal();
-  }
-
-  #cancelDrag() {
-    if (this.#drag?.hasBegun && this.#model.isDragging) this.#model.cancel();
-    this.#drag = null;
-    this.#refusal = null;
-  }
-
-  #tellRefusal() {
-    const refusal = this.#refusal;
-    this.#refusal = null;
-    if (!refusal) return;
-    this.#model.attempt(() => {
-      throw refusal;
-    });
-  }
-
-  #doubleClick(event) {
-    const { x, y } = this.#point(event);
-    const { keyframes } = this.#model;
-    const height = this.#canvas.clientHeight;
-    if (y < timelineRows(height).laneTop || keyframeAtPoint(keyframes, this.#scale, x, y, height)) return;
-    this.#insertAt(this.#model.snapTime(this.#scale.timeSec(x)));
-  }
+  // --- edits ---
 
   #insertAt(timeSec) {
     const pose = (this.#model.keyframes.length && sampledPose(this.#getSampled(), timeSec)) || {};
     const id = this.#model.attempt(() => this.#model.insert(timeSec, pose));
     if (id !== undefined) this.#model.select([id]);
     return id;
-  }
-
-  #wheel(event) {
-    event.preventDefault();
-    event.stopPropagation();
-    this.#fittedSec = null;
-    if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) {
-      this.#scale.pan(event.deltaX || event.deltaY);
-    } else {
-      this.#scale.zoom(Math.exp(-event.deltaY * 0.002), this.#point(event).x);
-    }
-    this.redraw();
   }
 
   // --- keys ---
@@ -417,8 +323,8 @@ export class Timeline {
 
   /** Ends a drag, else clears the selection; with neither the key is left to others. */
   #escape() {
-    if (!this.#drag && !this.#model.selection.size) return false;
-    if (this.#drag) this.#cancelDrag();
+    if (!this.#pointer.isDragging && !this.#model.selection.size) return false;
+    if (this.#pointer.isDragging) this.#pointer.cancel();
     else this.#model.select([]);
     return true;
   }
@@ -426,9 +332,7 @@ export class Timeline {
   #nudge(seconds) {
     const { keyframes, selection } = this.#model;
     const moved = keyframes.filter(({ id }) => selection.has(id));
-    if (!moved.length) return;
-    this.#shift(moved, seconds);
-    this.#tellRefusal();
+    if (moved.length) this.#model.attempt(() => retimeBy(this.#model, moved, seconds));
   }
 
   #selectNeighbour(direction) {
@@ -444,8 +348,7 @@ export class Timeline {
   }
 
   #zoom(factor) {
-    this.#fittedSec = null;
     this.#scale.zoom(factor, this.#scale.x(this.#timeSec));
-    this.redraw();
+    this.#zoomed();
   }
 }

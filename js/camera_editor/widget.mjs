@@ -2,10 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the node shows of the editor: a button with a summary, and the editor itself once it has been opened. */
 
-const CLOSED_HEIGHT = 34;
+const CLOSED_HEIGHT = 54; // the classic renderer keeps a margin of 10 above and below
 const OPEN_HEIGHT = 520;
 const OPEN_WIDTH = 640;
-const JSON_HEIGHT = 48;
+const JSON_HEIGHT = 68;
 const PATH_WIDGET = "keyframes";
 const PRESET_WIDGET = "preset";
 const KEYFRAMES_PRESET = "keyframes";

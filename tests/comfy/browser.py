@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.comfy.client import Client
-from tests.comfy.comfy_host import ROOT
+from tests.comfy.comfy_host import PACK_NAME, ROOT
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 MODULE_FOLDERS = (ROOT / "build" / "node_modules", ROOT / "node_modules")
@@ -74,6 +74,38 @@ class Browser:
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])
+
+    def use(self, client: Client, spec: str, shots: str, vue: bool, **job: Any) -> dict[str, Any]:
+        """Let a script use the page as a person does.
+
+        Args:
+            client: Of the server.
+            spec: The script, beside this file.
+            shots: Folder for its pictures.
+            vue: Whether nodes are drawn by the newer renderer.
+            job: What the script is given besides.
+
+        Returns:
+            What it printed; ``problems``, errors of the page with their source.
+        """
+        client.post("/settings", {**SETTINGS, "Comfy.VueNodes.Enabled": vue})
+        job = {"url": client.server.url, "chromium": self.chromium, "module": self.module, "shots": shots, **job}
+        done = subprocess.run(
+            [self.node, str(Path(__file__).parent / spec), json.dumps(job)],
+            capture_output=True,
+            text=True,
+            timeout=400,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        result = json.loads(done.stdout.splitlines()[-1])
+        assert "failure" not in result, f"{result['failure']}\npictures in {shots}\n{our_problems(result)}"
+        return result
+
+
+def our_problems(result: dict[str, Any]) -> list[Any]:
+    """Errors of the page whose source or text is the pack's."""
+    return [problem for problem in result["problems"] if PACK_NAME in problem["source"] + problem["text"]]
 
 
 def find_browser() -> Browser | str:

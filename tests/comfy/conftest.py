@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.comfy.browser import Browser, find_browser
 from tests.comfy.comfy_host import ComfyBase, ComfyHost, ComfyServer, find_host
 
 SEEDS = itertools.count(1000)
+
+VUE_VERSION = (0, 26, 0)
+"""Older hosts never mount elements in nodes drawn by the newer renderer."""
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +39,23 @@ def comfy_server(comfy_host: ComfyHost, comfy_base: ComfyBase) -> Iterator[Comfy
     server = ComfyServer(comfy_host, comfy_base)
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def editor_browser() -> Browser:
+    """A browser, or the tests are skipped."""
+    found = find_browser()
+    if isinstance(found, str):
+        pytest.skip(found)
+    return found
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["canvas", "vue"])
+def vue(request: pytest.FixtureRequest, comfy_host: ComfyHost) -> bool:
+    """Whether the newer renderer draws the nodes, which tests of the editor do with both."""
+    if request.param and comfy_host.version < VUE_VERSION:
+        pytest.skip("this host's newer renderer shows no elements in nodes")
+    return request.param
 
 
 @pytest.fixture

@@ -1,122 +1,32 @@
 // SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
 // SPDX-License-Identifier: Apache-2.0
 // Uses the camera path editor in ComfyUI's page as a person does and prints, as JSON, what came of it. Started by
-// test_editor.py. Argument: JSON {url, chromium, module, shots?: folder}
-import { createRequire } from "node:module";
+// test_editor.py; see useEditor for its argument.
+import {
+  APP_READY_MS,
+  CAMERA_NODE,
+  bringIntoSight,
+  drag,
+  hostState,
+  inEditor,
+  makeGraph,
+  medianGapWhileOrbiting,
+  openEditor,
+  press,
+  readCamera,
+  readPath,
+  readTimes,
+  result,
+  shoot,
+  useEditor,
+  viewBox,
+  waitForSampled,
+  writePath,
+} from "./editor_page.mjs";
 
-const job = JSON.parse(process.argv[2]);
-const { chromium } = createRequire(import.meta.url)(job.module);
-
-const APP_READY_MS = 120_000;
-const STEP_MS = 20_000;
-const CAMERA_NODE = "LingBotCameraTrajectory";
-const RECORDER_NODE = "LingBotTestCamera";
 const FLY_MS = 2000;
 const FLY_KEYS = ["w", "a", "s", "d", "q", "e"];
 const HOST_KEYS = [...FLY_KEYS, "Delete", "Control+z", "Control+y", "Escape"];
-
-const result = { problems: [] };
-
-async function openPage(browser) {
-  const page = await browser.newPage({ viewport: { width: 1600, height: 1000 } });
-  page.setDefaultTimeout(STEP_MS);
-  page.on("console", (message) => {
-    if (message.type() === "error") result.problems.push({ text: message.text(), source: message.location().url });
-  });
-  page.on("pageerror", (error) => result.problems.push({ text: String(error.stack || error), source: "" }));
-  await page.goto(job.url);
-  await page.waitForFunction(
-    (type) => window.app?.graph && window.LiteGraph?.registered_node_types?.[type],
-    CAMERA_NODE,
-    { timeout: APP_READY_MS },
-  );
-  await page.waitForTimeout(1500);
-  await page.keyboard.press("Escape"); // a first visit opens the templates
-  await page.waitForTimeout(500);
-  return page;
-}
-
-/** A graph of the camera node and a node that tells the poses which it gets. */
-async function makeGraph(page) {
-  await page.evaluate(
-    async ([cameraType, recorderType]) => {
-      const { app, LiteGraph } = window;
-      await app.loadGraphData({ last_node_id: 0, last_link_id: 0, nodes: [], links: [], groups: [], version: 0.4 });
-      const [camera, recorder] = [cameraType, recorderType].map((type) => LiteGraph.createNode(type));
-      app.graph.add(camera);
-      app.graph.add(recorder);
-      camera.pos = [60, 80];
-      recorder.pos = [900, 80];
-      camera.connect(0, recorder, 0);
-      camera.widgets.find(({ name }) => name === "total_blocks").value = 8;
-      app.canvas.ds.scale = 1;
-      app.canvas.ds.offset = [60, 40];
-      app.canvas.setDirty(true, true);
-    },
-    [CAMERA_NODE, RECORDER_NODE],
-  );
-  await page.waitForTimeout(800);
-}
-
-function readCamera(page) {
-  return page.evaluate((type) => {
-    const node = (window.app.graph.nodes ?? window.app.graph._nodes).find((other) => other.type === type);
-    return Object.fromEntries(node.widgets.map(({ name, value }) => [name, value]));
-  }, CAMERA_NODE);
-}
-
-async function readPath(page) {
-  const { keyframes } = await readCamera(page);
-  return keyframes ? JSON.parse(keyframes) : { keyframes: [] };
-}
-
-async function readTimes(page) {
-  return (await readPath(page)).keyframes.map(({ time_sec }) => time_sec);
-}
-
-/** Runs `fn(editor, argument)` on the page. */
-function inEditor(page, fn, argument) {
-  return page.evaluate(
-    ([code, value]) => {
-      const { lingbotEditor } = document.querySelector('[data-lingbot="camera-editor"]');
-      return new Function("editor", "argument", `return (${code})(editor, argument)`)(lingbotEditor, value);
-    },
-    [fn.toString(), argument],
-  );
-}
-
-async function openEditor(page) {
-  const started = Date.now();
-  await page.locator('[data-lingbot="camera-editor"] input[value="Edit path"]').click();
-  await page.waitForFunction(() => document.querySelector('[data-lingbot="camera-editor"]')?.lingbotEditor);
-  await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
-  const openMs = Date.now() - started;
-  await page.waitForTimeout(500);
-  return openMs;
-}
-
-function press(page, action) {
-  return page.locator(`.lbw-editor input[data-action="${action}"]`).click();
-}
-
-function viewBox(page) {
-  return page.locator(".lbw-view > canvas").first().boundingBox();
-}
-
-async function waitForSampled(page) {
-  await page.waitForFunction(() => {
-    const { lingbotEditor: editor } = document.querySelector('[data-lingbot="camera-editor"]');
-    return editor?.sampled?.num_frames;
-  });
-  await page.waitForTimeout(500);
-}
-
-async function drag(page, [x0, y0], [x1, y1]) {
-  await page.mouse.move(x0, y0);
-  await page.mouse.down();
-  for (let part = 1; part <= 8; part++) await page.mouse.move(x0 + ((x1 - x0) * part) / 8, y0 + ((y1 - y0) * part) / 8);
-  await page.mouse.up();
-}
 
 async function draw(page) {
   await press(page, "draw");
@@ -184,20 +94,6 @@ async function fly(page) {
   result.flown = await readPath(page);
 }
 
-/** What the host's shortcuts would change. */
-function hostState(page) {
-  return page.evaluate(() => {
-    const { app } = window;
-    const nodes = app.graph.nodes ?? app.graph._nodes;
-    return JSON.stringify({
-      nodes: nodes.map(({ id, type, mode, flags }) => [id, type, mode, flags?.collapsed ?? false, flags?.pinned ?? false]),
-      sidebar: app.extensionManager?.sidebarTab?.activeSidebarTabId ?? null,
-      links: [...(app.graph.links?.keys?.() ?? [])].length,
-      dialogs: document.querySelectorAll('[role="dialog"]').length,
-    });
-  });
-}
-
 /** Presses the keys that mean something to the host: resting, flying, in the timeline and on a button. */
 async function pressHostKeys(page) {
   const before = await hostState(page);
@@ -238,19 +134,6 @@ async function run(page) {
         window.app.queuePrompt(0, 1);
       }),
   );
-}
-
-/** Shows the camera node at its usual place and size, whatever the page made of it. */
-async function bringIntoSight(page) {
-  await page.evaluate((type) => {
-    const { app } = window;
-    const node = (app.graph.nodes ?? app.graph._nodes).find((other) => other.type === type);
-    node.setSize([640, 800]);
-    app.canvas.ds.scale = 1;
-    app.canvas.ds.offset = [60, 40];
-    app.canvas.setDirty(true, true);
-  }, CAMERA_NODE);
-  await page.waitForTimeout(500);
 }
 
 /** Saves the workflow as the page does, opens it anew and reads the value. */
@@ -294,103 +177,44 @@ async function breakText(page) {
 
 /** Draw calls and times while orbiting with few and with many keyframes. */
 async function measure(page, count) {
-  await page.evaluate(
-    ([type, number]) => {
-      const node = (window.app.graph.nodes ?? window.app.graph._nodes).find((other) => other.type === type);
-      const widget = node.widgets.find(({ name }) => name === "keyframes");
-      const keyframes = Array.from({ length: number }, (_, index) => ({
-        time_sec: index * 0.05,
-        position: [Math.sin(index / 8), 0, index * 0.05],
-      }));
-      widget.value = JSON.stringify({ format: "lingbot-camera-path", version: 1, keyframes });
-      widget.callback?.(widget.value);
-    },
-    [CAMERA_NODE, count],
+  await writePath(
+    page,
+    Array.from({ length: count }, (_, index) => ({
+      time_sec: index * 0.05,
+      position: [Math.sin(index / 8), 0, index * 0.05],
+    })),
   );
   await waitForSampled(page);
   await press(page, "fit");
   const box = await viewBox(page);
   await inEditor(page, (editor) => editor.view.clearStats());
-  await page.evaluate(() => {
-    window.lingbotGaps = [];
-    let last = performance.now();
-    const step = (now) => {
-      window.lingbotGaps?.push(now - last);
-      last = now;
-      if (window.lingbotGaps) requestAnimationFrame(step);
-    };
-    requestAnimationFrame(step);
-  });
-  await page.mouse.move(box.x + 30, box.y + 30);
-  await page.mouse.down();
-  for (let part = 0; part < 90; part++) {
-    await page.mouse.move(box.x + 30 + part * 2, box.y + 30 + part / 2);
-    await page.waitForTimeout(12);
-  }
-  await page.mouse.up();
-  const gaps = await page.evaluate(() => {
-    const found = window.lingbotGaps.slice(1).sort((a, b) => a - b);
-    window.lingbotGaps = null;
-    return found;
-  });
+  const medianGapMs = await medianGapWhileOrbiting(page);
   const { drawCalls, cpuMs } = await inEditor(page, (editor) => editor.view.stats);
   cpuMs.sort((a, b) => a - b);
   return {
     size: [box.width, box.height],
     drawCalls,
-    medianGapMs: gaps[Math.floor(gaps.length / 2)],
+    medianGapMs,
     p95CpuMs: cpuMs[Math.floor(cpuMs.length * 0.95)],
     numFrames: cpuMs.length,
   };
 }
 
-async function shoot(page, name) {
-  if (job.shots) await page.screenshot({ path: `${job.shots}/${name}.png` });
-}
-
-async function main() {
-  const browser = await chromium.launch({
-    executablePath: job.chromium,
-    args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
-  });
-  let step = "open the page";
-  try {
-    const page = await openPage(browser);
-    const steps = {
-      makeGraph,
-      open: async () => (result.openMs = await openEditor(page)),
-      draw,
-      move,
-      useTimeline,
-      fly,
-      run,
-      shoot: () => shoot(page, "editor"),
-      reload,
-      pressHostKeys,
-      breakText,
-      measure: async () => {
-        result.few = await measure(page, 3);
-        result.many = await measure(page, 100);
-      },
-    };
-    for (const [name, go] of Object.entries(steps)) {
-      step = name;
-      try {
-        await go(page);
-      } catch (error) {
-        await shoot(page, "failure");
-        throw error;
-      }
-    }
-  } catch (error) {
-    result.failure = `${step}: ${error.stack || error}`;
-  } finally {
-    await browser.close();
-  }
-  console.log(JSON.stringify(result));
-}
-
-main().catch((error) => {
-  console.error(error);
-  process.exit(1);
+useEditor({
+  makeGraph,
+  open: async (page) => (result.openMs = await openEditor(page)),
+  bringIntoSight,
+  draw,
+  move,
+  useTimeline,
+  fly,
+  run,
+  shoot: (page) => shoot(page, "editor"),
+  reload,
+  pressHostKeys,
+  breakText,
+  measure: async (page) => {
+    result.few = await measure(page, 3);
+    result.many = await measure(page, 100);
+  },
 });

@@ -6,62 +6,26 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from lingbot_core.camera.files import parse_camera_path
-from tests.comfy.browser import SETTINGS, Browser, find_browser
+from tests.comfy.browser import Browser, our_problems
 from tests.comfy.client import Client
-from tests.comfy.comfy_host import PACK_NAME, ComfyServer
+from tests.comfy.comfy_host import ComfyServer
 
 pytestmark = pytest.mark.comfy
 
-VUE_VERSION = (0, 26, 0)
-"""Older hosts never mount elements in nodes drawn by the newer renderer."""
-
 
 @pytest.fixture(scope="module")
-def browser() -> Browser:
-    """A browser, or the tests are skipped."""
-    found = find_browser()
-    if isinstance(found, str):
-        pytest.skip(found)
-    return found
-
-
-@pytest.fixture(scope="module", params=[False, True], ids=["canvas", "vue"])
 def session(
-    request: pytest.FixtureRequest,
-    browser: Browser,
-    comfy_server: ComfyServer,
-    tmp_path_factory: pytest.TempPathFactory,
+    editor_browser: Browser, vue: bool, comfy_server: ComfyServer, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
-    """What came of using the editor once, in each of the two renderers."""
-    if request.param and comfy_server.host.version < VUE_VERSION:
-        pytest.skip("this host's newer renderer shows no elements in nodes")
-    Client(comfy_server).post("/settings", {**SETTINGS, "Comfy.VueNodes.Enabled": request.param})
+    """What came of drawing, flying, running and reloading once, in each of the two renderers."""
     shots = os.environ.get("LINGBOT_SHOTS") or str(tmp_path_factory.mktemp("editor"))
-    job = {"url": comfy_server.url, "chromium": browser.chromium, "module": browser.module, "shots": shots}
-    done = subprocess.run(
-        [browser.node, str(Path(__file__).parent / "editor.spec.mjs"), json.dumps(job)],
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.splitlines()[-1])
-    assert "failure" not in result, f"{result['failure']}\npictures in {shots}\n{ours(result)}"
-    return result
-
-
-def ours(result: dict[str, Any]) -> list[Any]:
-    """Errors of the page whose source or text is the pack's."""
-    return [problem for problem in result["problems"] if PACK_NAME in problem["source"] + problem["text"]]
+    return editor_browser.use(Client(comfy_server), "editor.spec.mjs", shots, vue)
 
 
 def positions(path: dict[str, Any]) -> np.ndarray:
@@ -158,4 +122,4 @@ def test_editor_is_fast(session: dict[str, Any], record_property: Any) -> None:
 
 
 def test_page_logs_no_error_of_ours(session: dict[str, Any]) -> None:
-    assert not ours(session)
+    assert not our_problems(session)

@@ -72,6 +72,15 @@ test("keyframes of a flight with the mouse are at the last frames of chunks", ()
   assertNear(flight.keyframes(1.25).map(({ timeSec }) => timeSec).slice(0, 3), [1.25, 2, 2.75]);
 });
 
+test("a flight with the mouse from a keyframe of the path goes on from its time", () => {
+  const flight = new Flight({ id: 7, timeSec: 1.25, position: [1, 0, 2], rotation: [0, 0, 0, 1], zoom: 2 });
+  flight.look(10, 0, 0);
+  for (let nowMs = 16; nowMs <= 1000; nowMs += 16) flight.advance(nowMs);
+  const keyframes = flight.keyframes(1.25);
+  assertNear(keyframes.map(({ timeSec }) => timeSec), [1.25, 2, 2.75]);
+  assert.ok(keyframes.every(({ zoom, id }) => zoom === 2 && id === undefined));
+});
+
 test("a picture after a long gap does not make the camera leap", () => {
   const flight = new Flight(ORIGIN);
   flight.press("w", 0);

@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
 if "server" in sys.modules:  # the test runner imports this file as well, outside ComfyUI
     import comfy.model_management as mm  # pyright: ignore[reportMissingImports]
+    import folder_paths  # pyright: ignore[reportMissingImports]
     import torch
     from aiohttp import web
+    from safetensors.torch import save_file
     from server import PromptServer  # pyright: ignore[reportMissingImports]
 
     def _engines() -> Any:
@@ -49,7 +52,25 @@ if "server" in sys.modules:  # the test runner imports this file as well, outsid
             encoding = torch.zeros(1, 512, width)
             generator = torch.Generator().manual_seed(seed)
             encoding[:, :num_tokens] = torch.randn(1, num_tokens, width, generator=generator) * 0.1
-            return ([[encoding, {"pooled_output": None, "attention_mask": torch.ones(1, 512)}]],)
+            return ([[encoding, {"pooled_output": None}]],)
+
+    class SaveConditioning:
+        """Keeps an encoding as a file, and tells the page what came with it."""
+
+        RETURN_TYPES = ()
+        FUNCTION = "execute"
+        CATEGORY = "test"
+        OUTPUT_NODE = True
+
+        @classmethod
+        def INPUT_TYPES(cls) -> dict[str, Any]:
+            return {"required": {"conditioning": ("CONDITIONING",), "name": ("STRING", {"default": "encoding"})}}
+
+        def execute(self, conditioning: Any, name: str) -> dict[str, Any]:
+            ((encoding, extra),) = conditioning
+            path = os.path.join(folder_paths.get_output_directory(), f"{name}.safetensors")
+            save_file({"encoding": encoding.contiguous()}, path)
+            return {"ui": {"keys": sorted(extra)}}
 
     class Picture:
         """Pictures of any number, size and number of channels."""
@@ -102,5 +123,6 @@ if "server" in sys.modules:  # the test runner imports this file as well, outsid
         "LingBotTestCamera": Camera,
         "LingBotTestConditioning": Conditioning,
         "LingBotTestPicture": Picture,
+        "LingBotTestSaveConditioning": SaveConditioning,
         "LingBotTestFreeMemory": FreeMemory,
     }

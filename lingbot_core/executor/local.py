@@ -77,8 +77,7 @@ class LocalExecutor:
             arena.rewind(rollout.keys[: rollout.num_known], self._snapshots)
             replay = self._monitor(request, on_progress, cancelled, replaying=True)
             replay_chunks(self.model, rollout, arena, image_latents, replay)
-            if rollout.num_known:
-                self._decode_recorded(rollout, arena, rollout.num_known - 1)
+            self._decode_recorded(rollout, arena, rollout.num_known - 1)
 
             decoded: list[_PendingFrames] = []
 
@@ -86,7 +85,6 @@ class LocalExecutor:
                 decoded.append(self._decode(arena, rollout.keys[index], latents, timer))
 
             monitor = self._monitor(request, on_progress, cancelled, replaying=False)
-            arena.decoder_rewind(rollout.keys[: rollout.num_known])
             for chunk in stream_chunks(self.model, rollout, arena, image_latents, monitor, decode):
                 yield self._finish_chunk(request, rollout, chunk, decoded.pop().wait())
             self._snapshots.keep(arena)
@@ -255,7 +253,7 @@ class LocalExecutor:
         return _PendingFrames(host, ready)
 
     def _decode_recorded(self, rollout: Rollout, arena: Arena, index: int) -> np.ndarray | None:
-        """Bring the decoder behind a recorded chunk; its frames, or None if it stood there already."""
+        """Bring the decoder behind a recorded chunk, or with -1 to the start; its frames, or None if it stood there."""
         frames = None
         for chunk_index in range(arena.decoder_rewind(rollout.keys[: index + 1]), index + 1):
             key = rollout.keys[chunk_index]

@@ -97,6 +97,9 @@ class LoadedModel:
     sink_chunks: int
     """Sink in chunks."""
 
+    memory: preflight.RunMemory
+    """What a run takes, at the frame size of the options."""
+
 
 def find_files(
     variant: Variant, options: ModelOptions, say: Say, make_room: MakeRoom | None = None
@@ -105,8 +108,8 @@ def find_files(
     run = RunSettings.resolve(variant, options)
     places = options.places(variant, accept_bf16_copy=run.dtype == torch.bfloat16)
     if places.allow_download and weights.find(variant.dit, places) is None:  # what would be downloaded must also fit
-        published = DiTConfig.lingbot_14b(), 18_544_332_864, 5_680_910_336, WanVAEConfig()
-        _check_memory(run, variant, *published, make_room)
+        memory = run.memory(variant, DiTConfig.lingbot_14b(), 18_544_332_864, 5_680_910_336, WanVAEConfig().base_dim)
+        _check_memory(memory, run.device, make_room)
     return weights.find_all(variant, places, say, roles=_wanted_roles(variant, places))
 
 
@@ -146,7 +149,8 @@ def load_model(
     tokenizer = _tokenizer(found, text)
     tokenizer.check_vocabulary(text.layout.config.vocab_size)
     parameters = dit.num_parameters, text.num_parameters
-    _check_memory(run, variant, dit.layout.config, *parameters, encoder.layout.config, make_room)
+    memory = run.memory(variant, dit.layout.config, *parameters, encoder.layout.config.base_dim)
+    _check_memory(memory, run.device, make_room)
 
     denormalize = taehv_layout.needs_denormalised(decoder_path.name)
     make_decoder = WanVAEDecoder if variant.decoder == "wan_vae" else partial(TAEHVDecoder, denormalize=denormalize)
@@ -172,6 +176,7 @@ def load_model(
         build_image_encoder=partial(_build, encoder, WanVAEEncoder, run),
         window_chunks=run.window_chunks,
         sink_chunks=run.sink_chunks,
+        memory=memory,
     )
 
 
@@ -194,7 +199,8 @@ def random_model(
     run = RunSettings.resolve(variant, options)
     with torch.device("meta"):
         num_parameters = sum(parameter.numel() for parameter in LingBotDiT(sizes.dit).parameters())
-    _check_memory(run, variant, sizes.dit, num_parameters, 0, sizes.vae)
+    memory = run.memory(variant, sizes.dit, num_parameters, 0, sizes.vae.base_dim)
+    _check_memory(memory, run.device)
     name = f"random-{size}-{seed}"
     with tempfile.TemporaryDirectory() as folder:
         text_config = SIZES["tiny"].text
@@ -229,6 +235,7 @@ def random_model(
         build_image_encoder=partial(build, WanVAEEncoder, sizes.vae),
         window_chunks=run.window_chunks,
         sink_chunks=run.sink_chunks,
+        memory=memory,
     )
 
 
@@ -313,29 +320,11 @@ def _tokenizer(found: Mapping[Role, weights.Found], text: _Source[Any]) -> Promp
     return PromptTokenizer(text.reader.read(key))
 
 
-def _check_memory(
-    run: RunSettings,
-    variant: Variant,
-    config: DiTConfig,
-    num_parameters: int,
-    text_parameters: int,
-    vae_config: WanVAEConfig,
-    make_room: MakeRoom | None = None,
-) -> None:
-    """Stop when the device has no room for a run at ``run.frame_size``, ``make_room`` having been asked for it."""
-    estimate = preflight.estimate_memory(
-        config,
-        num_parameters=num_parameters,
-        text_parameters=text_parameters,
-        bytes_per_value=run.dtype.itemsize,
-        frame_size=run.frame_size,
-        capacity_chunks=run.window_chunks + run.sink_chunks,
-        decoder=variant.decoder,
-        vae_base_dim=vae_config.base_dim,
-    )
+def _check_memory(run: preflight.RunMemory, device: torch.device, make_room: MakeRoom | None = None) -> None:
+    """Stop when the device has no room for a run, ``make_room`` having been asked for it."""
     if make_room is not None:
-        make_room(estimate.total)
-    preflight.check_memory(run.device, estimate)
+        make_room(run.estimate().total)
+    preflight.check_memory(device, run)
 
 
 # --- building ---------------------------------------------------------------------------

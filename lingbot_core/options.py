@@ -6,16 +6,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
 from lingbot_core.errors import InputError
 from lingbot_core.image_latents import MODES
+from lingbot_core.preflight import RunMemory
 from lingbot_core.schedule import Schedule, make_schedule
 from lingbot_core.timeline import CHUNK_LATENT_FRAMES
 from lingbot_core.variants import Role, Variant
 from lingbot_core.weights import Places, default_cache_dir
+
+if TYPE_CHECKING:
+    from lingbot_core.models.dit import DiTConfig
 
 PRECISIONS: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp32": torch.float32}
 """Dtype of weights and activations by name of the precision."""
@@ -116,6 +120,21 @@ class RunSettings:
 
     frame_size: tuple[int, int]
     """Height and width in pixels that the memory check assumes."""
+
+    def memory(
+        self, variant: Variant, config: DiTConfig, num_parameters: int, text_parameters: int, vae_base_dim: int
+    ) -> RunMemory:
+        """What a run takes with a network and encoders of these sizes."""
+        return RunMemory(
+            variant,
+            config,
+            num_parameters,
+            text_parameters,
+            self.dtype.itemsize,
+            self.frame_size,
+            self.window_chunks + self.sink_chunks,
+            vae_base_dim,
+        )
 
     @classmethod
     def resolve(cls, variant: Variant, options: ModelOptions) -> RunSettings:

@@ -7,14 +7,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from lingbot_core.errors import ResourceError
-from lingbot_core.timeline import chunk_tokens
+from lingbot_core.timeline import SIZE_MULTIPLE, chunk_tokens
+from lingbot_core.variants import VARIANTS, Variant
 
 if TYPE_CHECKING:
     from lingbot_core.models.dit import DiTConfig
@@ -23,6 +24,9 @@ GIB = 2**30
 
 DISK_RESERVE_BYTES = GIB
 """Disk space that is left alone."""
+
+MIN_ADVISED_HEIGHT = 128
+"""Frames below this height in pixels are not worth advising."""
 
 _REFERENCE_PIXELS = 464 * 832
 # At 464x832 in bf16 with the published widths: weights, streaming state, and about the activations of one latent.
@@ -128,36 +132,127 @@ def estimate_memory(
     )
 
 
-def check_memory(device: torch.device, estimate: MemoryEstimate) -> None:
+@dataclass(frozen=True)
+class RunMemory:
+    """What the memory of a run depends on; :meth:`advise` tries what could be chosen instead."""
+
+    variant: Variant
+    """What is run; decides the decoder."""
+
+    config: DiTConfig
+    """Sizes of the network."""
+
+    num_parameters: int
+    """Its parameters."""
+
+    text_parameters: int
+    """Parameters of the text encoder; 0 when no prompt will be encoded."""
+
+    bytes_per_value: int
+    """2 in bf16, 4 in fp32."""
+
+    frame_size: tuple[int, int]
+    """Height and width of the video in pixels."""
+
+    capacity_chunks: int
+    """Window plus sink."""
+
+    vae_base_dim: int = 96
+    """Base width of the Wan VAE: 96 as published."""
+
+    def estimate(self) -> MemoryEstimate:
+        """What it takes."""
+        return estimate_memory(
+            self.config,
+            num_parameters=self.num_parameters,
+            text_parameters=self.text_parameters,
+            bytes_per_value=self.bytes_per_value,
+            frame_size=self.frame_size,
+            capacity_chunks=self.capacity_chunks,
+            decoder=self.variant.decoder,
+            vae_base_dim=self.vae_base_dim,
+        )
+
+    def advise(self, room: int) -> str:
+        """What to do when this does not fit into ``room`` bytes: a sentence that names what does."""
+        fitting = [name for name, run in self._smaller() if run.estimate().total <= room]
+        frame = next((run for run in self._smaller_frames() if run.estimate().total <= room), None)
+        if frame is not None:
+            fitting.append("frames of {}x{}".format(*frame.frame_size))
+        if not fitting:
+            return "Close other programs, or use a larger device: no smaller frame or window fits either."
+        return f"Close other programs, or choose what fits: {' or '.join(fitting)}."
+
+    def _smaller(self) -> Iterator[tuple[str, RunMemory]]:
+        """The same weights with less around them, by what to choose for it."""
+        if self.bytes_per_value == 4:
+            yield "precision bf16", replace(self, bytes_per_value=2)
+        for other in VARIANTS.values():
+            capacity = other.window_chunks + other.sink_chunks
+            if other.dit == self.variant.dit and capacity < self.capacity_chunks:
+                yield f"the variant {other.slug}", replace(self, variant=other, capacity_chunks=capacity)
+
+    def _smaller_frames(self) -> Iterator[RunMemory]:
+        """Frames of about the same shape, largest first."""
+        height, width = self.frame_size
+        for smaller in range(height - SIZE_MULTIPLE, MIN_ADVISED_HEIGHT - 1, -SIZE_MULTIPLE):
+            fitting_width = max(round(width * smaller / height / SIZE_MULTIPLE), 1) * SIZE_MULTIPLE
+            yield replace(self, frame_size=(smaller, fitting_width))
+
+
+def check_memory(device: torch.device, run: RunMemory) -> None:
     """Check that a device has room for a run.
 
     Raises:
-        ResourceError: It has not; the message lists what is needed for what.
+        ResourceError: It has not; the message lists what is needed for what, and what would fit.
     """
-    free = free_memory(device)
+    free, estimate = free_memory(device), run.estimate()
     if free is not None and free < estimate.total:
         raise ResourceError(
             f"Not enough memory on {device}.",
             got=f"{free / GIB:.1f} GiB free",
             need=f"{estimate.total / GIB:.1f} GiB (in GiB: {estimate})",
-            do="Close other programs, choose a smaller frame or a variant with a shorter window, or a larger device.",
+            do=run.advise(free),
         )
 
 
 @contextmanager
-def explain_out_of_memory(device: torch.device, doing: str = "the video was made") -> Iterator[None]:
+def explain_out_of_memory(
+    device: torch.device, doing: str = "the video was made", run: RunMemory | None = None, held: int = 0
+) -> Iterator[None]:
     """Say in one sentence that memory ran out in the body.
+
+    Args:
+        device: Whose memory.
+        doing: What the body does, after "while".
+        run: What the body runs, so that the message can tell numbers and what would fit.
+        held: Bytes of it that are held already.
 
     Raises:
         ResourceError: It did.
     """
+    free = free_memory(device) if run is not None else None
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise ResourceError(
-            f"The memory of {device} ran out while {doing}.",
-            do="Close other programs that use it, or choose a smaller frame or a variant with a shorter window.",
-        ) from error
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        got = need = ""
+        do = "Close other programs that use it, or choose a smaller frame or a variant with a shorter window."
+        if run is not None and free is not None:
+            estimate, room = run.estimate(), free + held
+            got = f"{room / GIB:.1f} GiB for it"
+            need = f"at least {estimate.total / GIB:.1f} GiB (in GiB: {estimate})"
+            do = run.advise(min(room, estimate.total - 1))
+        raise ResourceError(f"The memory of {device} ran out while {doing}.", got=got, need=need, do=do) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device's memory ran out; calls of CUDA say so in an error of their own."""
+    accelerator_error = getattr(torch, "AcceleratorError", ())
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, accelerator_error) and "out of memory" in str(error).lower()
+    )
 
 
 def free_memory(device: torch.device) -> int | None:

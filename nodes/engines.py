@@ -22,7 +22,7 @@ from lingbot_core.errors import WeightsError
 from lingbot_core.executor.base import ChunkResult, PassProgress
 from lingbot_core.executor.local import LocalExecutor
 from lingbot_core.journal import RecordStore
-from lingbot_core.loader import LoadedModel, load_model
+from lingbot_core.loader import load_model
 from lingbot_core.stats import ChunkStats
 from lingbot_core.variants import get_variant
 
@@ -80,13 +80,15 @@ class Engine:
         with self._busy:
             try:
                 executor = self._load(say)
+                run = None
                 if frame_size is not None:
-                    self._make_room_for_run(executor.model, frame_size)
-                with preflight.explain_out_of_memory(executor.model.device):
+                    run = replace(executor.model.memory, frame_size=frame_size, text_parameters=0)
+                    self._host.make_room(self, max(run.estimate().total - self.num_bytes, 0))
+                with preflight.explain_out_of_memory(executor.model.device, run=run, held=self.num_bytes):
                     try:
                         yield executor
-                    except torch.OutOfMemoryError:
-                        self._free_when_done = True
+                    except RuntimeError as error:
+                        self._free_when_done |= preflight.is_out_of_memory(error)
                         raise
             finally:
                 if self._free_when_done:
@@ -116,6 +118,7 @@ class Engine:
             before = self.num_bytes
             if self._executor is not None:
                 self._executor.close()
+                _return_unused(self._executor.model.device)
             if before - self.num_bytes < num_bytes:
                 self._drop()
             return before - self.num_bytes
@@ -156,32 +159,16 @@ class Engine:
             self._host.hold(self)
         return self._executor
 
-    def _make_room_for_run(self, model: LoadedModel, frame_size: tuple[int, int]) -> None:
-        """Have room for what a run takes beyond what is held already."""
-        estimate = preflight.estimate_memory(
-            model.dit.config,
-            num_parameters=sum(parameter.numel() for parameter in model.dit.parameters()),
-            text_parameters=0,
-            bytes_per_value=model.dtype.itemsize,
-            frame_size=frame_size,
-            capacity_chunks=model.window_chunks + model.sink_chunks,
-            decoder=model.variant.decoder,
-        )
-        missing = estimate.total - self.num_bytes
-        if missing > 0:
-            self._host.make_room(self, missing)
-
     def _drop(self) -> None:
         """Let go of everything."""
         if self._executor is None:
             return
         log.info("Freeing %s (%.2f GiB)", self.token.slug, self.num_bytes / preflight.GIB)
-        on_cuda = self._executor.model.device.type == "cuda"
+        device = self._executor.model.device
         self._executor.close()
         self._executor = None
         gc.collect()
-        if on_cuda:
-            torch.cuda.empty_cache()
+        _return_unused(device)
 
 
 class EngineRegistry:
@@ -258,6 +245,12 @@ class EngineRegistry:
             return None
         stats = _as_run(ChunkStats.from_dict(record.stats), rollout, index)
         return ChunkResult(index, key, record.latents, frames, stats, reused=True)
+
+
+def _return_unused(device: torch.device) -> None:
+    """Give what torch keeps for later back to the device, where other allocators than torch's find it."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def _as_run(stats: ChunkStats, rollout: RolloutToken, index: int) -> ChunkStats:

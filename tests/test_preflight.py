@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,21 +13,24 @@ import torch
 from lingbot_core import preflight
 from lingbot_core.errors import ResourceError
 from lingbot_core.models.dit import DiTConfig
+from lingbot_core.variants import VARIANTS
 
 GIB = 2**30
 Usage = namedtuple("Usage", "total used free")
 
+FULL = preflight.RunMemory(
+    VARIANTS["lingbot-world-fast"], DiTConfig.lingbot_14b(), 18_544_332_864, 5_680_910_336, 2, (464, 832), 21
+)
+LIGHT = replace(FULL, variant=VARIANTS["lingbot-world-fast-taehv-window15-sink3"], capacity_chunks=6)
 
-def estimate(capacity_chunks: int, decoder: str = "wan_vae") -> preflight.MemoryEstimate:
-    return preflight.estimate_memory(
-        DiTConfig.lingbot_14b(),
-        num_parameters=18_544_332_864,
-        text_parameters=5_680_910_336,
-        bytes_per_value=2,
-        frame_size=(464, 832),
-        capacity_chunks=capacity_chunks,
-        decoder=decoder,
-    )
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> torch.device:
+    """A GPU with 80 GiB, all of it free."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (80 * GIB, 80 * GIB))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 0)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 0)
+    return torch.device("cuda", 0)
 
 
 def test_check_disk_when_full_gives_the_numbers_and_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -37,7 +41,7 @@ def test_check_disk_when_full_gives_the_numbers_and_the_variable(tmp_path: Path,
 
 
 def test_estimate_memory_when_published_sizes_agrees_with_known_figures():
-    full, light = estimate(21), estimate(6, "taehv")
+    full, light = FULL.estimate(), LIGHT.estimate()
     assert full.weights / GIB == pytest.approx(34.5, abs=0.1)
     assert full.kv_cache / GIB == pytest.approx(72.5, abs=0.1)
     assert light.kv_cache / GIB == pytest.approx(20.7, abs=0.1)
@@ -45,14 +49,32 @@ def test_estimate_memory_when_published_sizes_agrees_with_known_figures():
     assert light.total < full.total / 1.5
 
 
-def test_check_memory_when_too_small_lists_what_is_needed(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (80 * GIB, 80 * GIB))
-    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 0)
-    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 0)
-    device = torch.device("cuda", 0)
-    preflight.check_memory(device, estimate(6, "taehv"))
-    with pytest.raises(ResourceError, match=r"memory on cuda:0.*80\.0 GiB free.*weights 34\.5, kv cache 72\.5"):
-        preflight.check_memory(device, estimate(21))
+def test_check_memory_when_too_small_lists_what_is_needed_and_what_fits(card: torch.device):
+    preflight.check_memory(card, LIGHT)
+    numbers = r"memory on cuda:0.*80\.0 GiB free.*weights 34\.5, kv cache 72\.5"
+    fitting = r"choose what fits: the variant lingbot-world-fast-taehv-window15-sink3 or frames of 320x576\."
+    with pytest.raises(ResourceError, match=f"{numbers}.*{fitting}"):
+        preflight.check_memory(card, FULL)
+
+
+def test_advise_names_only_what_fits_into_the_room():
+    room = LIGHT.estimate().total
+    assert "window15" in FULL.advise(room) and "window15" not in FULL.advise(room - 1)
+    words = FULL.advise(room - 1).split()[-1].rstrip(".")
+    height, width = (int(part) for part in words.split("x"))
+    assert height % 16 == width % 16 == 0 and height / width == pytest.approx(464 / 832, rel=0.05)
+    assert replace(FULL, frame_size=(height, width)).estimate().total < room
+    assert replace(FULL, frame_size=(height + 16, width + 32)).estimate().total > room - 1
+
+
+def test_advise_when_in_fp32_offers_bf16():
+    exact = replace(FULL, bytes_per_value=4)
+    assert "precision bf16 or frames of" in exact.advise(FULL.estimate().total)
+    assert "bf16" not in FULL.advise(FULL.estimate().total)
+
+
+def test_advise_when_not_even_the_weights_fit_offers_nothing():
+    assert FULL.advise(30 * GIB).endswith("larger device: no smaller frame or window fits either.")
 
 
 def test_free_memory_when_device_cannot_tell_is_none():
@@ -65,3 +87,15 @@ def test_explain_out_of_memory_turns_torchs_error_into_one_sentence():
     with pytest.raises(ResourceError, match=r"memory of cpu ran out while the video was made.*smaller frame"):
         with preflight.explain_out_of_memory(torch.device("cpu")):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+
+
+def test_explain_out_of_memory_when_told_what_runs_gives_numbers_and_what_fits(card: torch.device):
+    message = r"ran out.*115\.0 GiB for it.*at least 121\.5 GiB.*kv cache 72\.5.*fits: the variant lingbot.*frames of"
+    with pytest.raises(ResourceError, match=message):
+        with preflight.explain_out_of_memory(card, run=replace(FULL, text_parameters=0), held=35 * GIB):
+            raise torch.AcceleratorError("CUDA error: out of memory")
+
+
+def test_explain_out_of_memory_when_something_else_is_wrong_leaves_it_alone():
+    with pytest.raises(RuntimeError, match="shapes differ"), preflight.explain_out_of_memory(torch.device("cpu")):
+        raise RuntimeError("shapes differ")

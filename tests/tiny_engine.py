@@ -19,6 +19,7 @@ from lingbot_core.executor.base import ChunkResult, RolloutRequest, TextEvent
 from lingbot_core.executor.local import LocalExecutor
 from lingbot_core.loader import LoadedModel, ModelOptions
 from lingbot_core.models.dit import DiTConfig
+from lingbot_core.preflight import RunMemory
 from lingbot_core.schedule import make_schedule
 from lingbot_core.variants import VARIANTS
 from tests.golden.dit_tiny import build_network
@@ -61,8 +62,10 @@ def build_model(
 ) -> LoadedModel:
     """A model of its own for every test; weights are shared."""
     module = tiny_decoder(denormalize=True, widths=(16, 16, 8)) if decoder == "taehv" else wan_decoder(8)
+    variant = VARIANTS["lingbot-world-fast-taehv-window15-sink3" if decoder == "taehv" else "lingbot-world-fast"]
+    capacity_chunks = (window_frames + sink_frames) // 3
     return LoadedModel(
-        variant=VARIANTS["lingbot-world-fast-taehv-window15-sink3" if decoder == "taehv" else "lingbot-world-fast"],
+        variant=variant,
         options=ModelOptions(),
         device=torch.device("cpu"),
         dtype=dtype,
@@ -75,6 +78,7 @@ def build_model(
         build_image_encoder=lambda: copy.deepcopy(wan_encoder(8)).to(dtype),
         window_chunks=window_frames // 3,
         sink_chunks=sink_frames // 3,
+        memory=RunMemory(variant, CONFIG, 1_000_000, 0, dtype.itemsize, (HEIGHT, WIDTH), capacity_chunks, 8),
     )
 
 

@@ -25,8 +25,11 @@ GIB = 2**30
 DISK_RESERVE_BYTES = GIB
 """Disk space that is left alone."""
 
-MIN_ADVISED_HEIGHT = 128
-"""Frames below this height in pixels are not worth advising."""
+SMALLEST_FRAME = (128, 224)
+"""Height and width in pixels of the smallest frames that are worth making."""
+
+ADVICE_RESERVE = 0.05
+"""Part of the free memory that advice leaves free, for what estimates do not count."""
 
 _REFERENCE_PIXELS = 464 * 832
 # At 464x832 in bf16 with the published widths: weights, streaming state, and about the activations of one latent.
@@ -175,8 +178,9 @@ class RunMemory:
 
     def advise(self, room: int) -> str:
         """What to do when this does not fit into ``room`` bytes: a sentence that names what does."""
-        fitting = [name for name, run in self._smaller() if run.estimate().total <= room]
-        frame = next((run for run in self._smaller_frames() if run.estimate().total <= room), None)
+        usable = (1 - ADVICE_RESERVE) * room
+        fitting = [name for name, run in self._smaller() if run.estimate().total <= usable]
+        frame = next((run for run in self._smaller_frames() if run.estimate().total <= usable), None)
         if frame is not None:
             fitting.append("frames of {}x{}".format(*frame.frame_size))
         if not fitting:
@@ -195,24 +199,30 @@ class RunMemory:
     def _smaller_frames(self) -> Iterator[RunMemory]:
         """Frames of about the same shape, largest first."""
         height, width = self.frame_size
-        for smaller in range(height - SIZE_MULTIPLE, MIN_ADVISED_HEIGHT - 1, -SIZE_MULTIPLE):
+        for smaller in range(height - SIZE_MULTIPLE, SMALLEST_FRAME[0] - 1, -SIZE_MULTIPLE):
             fitting_width = max(round(width * smaller / height / SIZE_MULTIPLE), 1) * SIZE_MULTIPLE
             yield replace(self, frame_size=(smaller, fitting_width))
 
 
-def check_memory(device: torch.device, run: RunMemory) -> None:
+def check_memory(device: torch.device, run: RunMemory, held: int = 0) -> None:
     """Check that a device has room for a run.
+
+    Args:
+        device: Whose memory.
+        run: What will run.
+        held: Bytes of it that are held already.
 
     Raises:
         ResourceError: It has not; the message lists what is needed for what, and what would fit.
     """
     free, estimate = free_memory(device), run.estimate()
-    if free is not None and free < estimate.total:
+    if free is not None and free + held < estimate.total:
+        of_these = f", {held / GIB:.1f} of them in use by this model" if held else ""
         raise ResourceError(
             f"Not enough memory on {device}.",
-            got=f"{free / GIB:.1f} GiB free",
+            got=f"{(free + held) / GIB:.1f} GiB{of_these or ' free'}",
             need=f"{estimate.total / GIB:.1f} GiB (in GiB: {estimate})",
-            do=run.advise(free),
+            do=run.advise(free + held),
         )
 
 

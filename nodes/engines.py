@@ -22,7 +22,7 @@ from lingbot_core.errors import WeightsError
 from lingbot_core.executor.base import ChunkResult, PassProgress
 from lingbot_core.executor.local import LocalExecutor
 from lingbot_core.journal import RecordStore
-from lingbot_core.loader import load_model
+from lingbot_core.loader import LoadedModel, load_model
 from lingbot_core.stats import ChunkStats
 from lingbot_core.variants import get_variant
 
@@ -65,6 +65,7 @@ class Engine:
         self._executor: LocalExecutor | None = None
         self._busy = threading.Lock()
         self._free_when_done = False
+        self._made_room_for: tuple[int, int] | None = None
 
     @contextmanager
     def session(self, say: Say, frame_size: tuple[int, int] | None = None) -> Iterator[LocalExecutor]:
@@ -75,15 +76,13 @@ class Engine:
             frame_size: Height and width in pixels of the run that follows; None when the network will not run.
 
         Raises:
-            LingBotError: The model cannot be loaded, or memory ran out; then everything is given back.
+            ResourceError: The run does not fit; or memory ran out in it, and then everything is given back.
+            LingBotError: The model cannot be loaded.
         """
         with self._busy:
             try:
-                executor = self._load(say)
-                run = None
-                if frame_size is not None:
-                    run = replace(executor.model.memory, frame_size=frame_size, text_parameters=0)
-                    self._host.make_room(self, max(run.estimate().total - self.num_bytes, 0))
+                executor = self._load(say, frame_size)
+                run = self._make_room_for_run(executor.model, frame_size) if frame_size is not None else None
                 with preflight.explain_out_of_memory(executor.model.device, run=run, held=self.num_bytes):
                     try:
                         yield executor
@@ -118,6 +117,7 @@ class Engine:
             before = self.num_bytes
             if self._executor is not None:
                 self._executor.close()
+                self._made_room_for = None
                 _return_unused(self._executor.model.device)
             if before - self.num_bytes < num_bytes:
                 self._drop()
@@ -145,13 +145,13 @@ class Engine:
         if (preflight.free_memory(model.device) or num_bytes) < num_bytes:
             executor.close()
 
-    def _load(self, say: Say) -> LocalExecutor:
+    def _load(self, say: Say, frame_size: tuple[int, int] | None) -> LocalExecutor:
         if self._executor is None:
             store = self._open_store()
             log.info("Loading %s", self.token.slug)
             model = load_model(
                 get_variant(self.token.slug),
-                self.token.options,
+                replace(self.token.options, frame_size=frame_size or preflight.SMALLEST_FRAME),
                 on_progress=say,
                 make_room=lambda num_bytes: self._host.make_room(self, num_bytes),
             )
@@ -159,8 +159,22 @@ class Engine:
             self._host.hold(self)
         return self._executor
 
+    def _make_room_for_run(self, model: LoadedModel, frame_size: tuple[int, int]) -> preflight.RunMemory:
+        """Have room for what a run takes beyond what is held already; returns what it takes.
+
+        Raises:
+            ResourceError: There is not so much room.
+        """
+        run = replace(model.memory, frame_size=frame_size, text_parameters=0)
+        self._host.make_room(self, max(run.estimate().total - self.num_bytes, 0))
+        if frame_size != self._made_room_for:  # else its caches are there, and the free memory tells nothing
+            preflight.check_memory(model.device, run, held=self.num_bytes)
+        self._made_room_for = frame_size
+        return run
+
     def _drop(self) -> None:
         """Let go of everything."""
+        self._made_room_for = None
         if self._executor is None:
             return
         log.info("Freeing %s (%.2f GiB)", self.token.slug, self.num_bytes / preflight.GIB)

@@ -12,6 +12,7 @@ from comfy_api.latest import io
 from lingbot_core.errors import InputError
 from lingbot_core.image_latents import MODES
 from lingbot_core.options import PRECISIONS, ModelOptions
+from lingbot_core.preflight import SMALLEST_FRAME
 from lingbot_core.schedule import SCHEDULES
 from lingbot_core.variants import VARIANTS, get_variant
 
@@ -146,6 +147,7 @@ class LingBotWorldLoader(io.ComfyNode):
             image_mode=cast(Literal["exact", "repeat"], image_mode),
             checkpoint_root=Path(checkpoint_root) if checkpoint_root else None,
             model_dirs=host.model_folders(),
+            frame_size=SMALLEST_FRAME,  # its own size is checked when the sampler runs
             allow_download=download,
             dit_file=_chosen_file("diffusion_models", network),
             vae_file=_chosen_file("vae", vae),

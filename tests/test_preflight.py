@@ -52,25 +52,32 @@ def test_estimate_memory_when_published_sizes_agrees_with_known_figures():
 def test_check_memory_when_too_small_lists_what_is_needed_and_what_fits(card: torch.device):
     preflight.check_memory(card, LIGHT)
     numbers = r"memory on cuda:0.*80\.0 GiB free.*weights 34\.5, kv cache 72\.5"
-    fitting = r"choose what fits: the variant lingbot-world-fast-taehv-window15-sink3 or frames of 320x576\."
+    fitting = r"choose what fits: the variant lingbot-world-fast-taehv-window15-sink3 or frames of 304x544\."
     with pytest.raises(ResourceError, match=f"{numbers}.*{fitting}"):
         preflight.check_memory(card, FULL)
 
 
 def test_advise_names_only_what_fits_into_the_room():
-    room = LIGHT.estimate().total
-    assert "window15" in FULL.advise(room) and "window15" not in FULL.advise(room - 1)
-    words = FULL.advise(room - 1).split()[-1].rstrip(".")
+    room = int(LIGHT.estimate().total / (1 - preflight.ADVICE_RESERVE)) + 1
+    assert "window15" in FULL.advise(room) and "window15" not in FULL.advise(room - 10)
+    words = FULL.advise(room).split()[-1].rstrip(".")
     height, width = (int(part) for part in words.split("x"))
     assert height % 16 == width % 16 == 0 and height / width == pytest.approx(464 / 832, rel=0.05)
-    assert replace(FULL, frame_size=(height, width)).estimate().total < room
-    assert replace(FULL, frame_size=(height + 16, width + 32)).estimate().total > room - 1
+    usable = (1 - preflight.ADVICE_RESERVE) * room
+    assert replace(FULL, frame_size=(height, width)).estimate().total < usable
+    assert replace(FULL, frame_size=(height + 16, width + 32)).estimate().total > usable
+
+
+def test_check_memory_counts_what_the_model_holds_already(card: torch.device):
+    preflight.check_memory(card, FULL, held=50 * GIB)
+    with pytest.raises(ResourceError, match=r"Got: 110\.0 GiB, 30\.0 of them in use by this model\. Needed: 121\.5"):
+        preflight.check_memory(card, FULL, held=30 * GIB)
 
 
 def test_advise_when_in_fp32_offers_bf16():
     exact = replace(FULL, bytes_per_value=4)
-    assert "precision bf16 or frames of" in exact.advise(FULL.estimate().total)
-    assert "bf16" not in FULL.advise(FULL.estimate().total)
+    assert "precision bf16 or frames of" in exact.advise(130 * GIB)
+    assert "bf16" not in FULL.advise(130 * GIB)
 
 
 def test_advise_when_not_even_the_weights_fit_offers_nothing():

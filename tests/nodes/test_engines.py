@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from lingbot_core import preflight
 from lingbot_core.errors import ResourceError, WeightsError
 from lingbot_core.executor.base import RolloutRequest
 from lingbot_core.journal import Journal
@@ -40,10 +41,12 @@ class Loads:
 
     def __init__(self) -> None:
         self.models: list[weakref.ref] = []
+        self.options: list[ModelOptions] = []
         self.identity = "tiny"
 
     def __call__(self, variant, options, on_progress, make_room):
         on_progress("Loading")
+        self.options.append(options)
         make_room(1000)
         model = build_model()
         object.__setattr__(model, "identity", self.identity)
@@ -148,6 +151,27 @@ def test_session_when_memory_runs_out_says_so_and_gives_everything_back(registry
         raise torch.OutOfMemoryError("too much")
     assert engine.num_bytes == 0
     assert generate(registry, 2)[1] == 1
+
+
+def test_session_when_the_run_does_not_fit_says_what_would_and_a_smaller_one_runs(
+    registry: EngineRegistry, loads: Loads, monkeypatch: pytest.MonkeyPatch
+):
+    engine, room = registry.engine(TOKEN), 2 * preflight.GIB
+    monkeypatch.setattr(preflight, "free_memory", lambda device: room)
+    with pytest.raises(ResourceError, match=r"Not enough memory on cpu.*kv cache.*frames of"):
+        with engine.session(quiet, (1600, 1600)):
+            pass
+    assert generate(registry, 1)[1] == 1 and len(loads.models) == 1
+    room = 0  # its caches are there, so this run fits
+    assert generate(registry, 2)[1] == 1
+
+
+def test_model_is_loaded_for_the_frames_that_will_be_made(registry: EngineRegistry, loads: Loads):
+    with registry.engine(TOKEN).session(quiet):
+        pass
+    registry.engine(TOKEN).free_all()
+    generate(registry, 1)
+    assert [options.frame_size for options in loads.options] == [preflight.SMALLEST_FRAME, (HEIGHT, WIDTH)]
 
 
 def test_session_when_loading_fails_can_be_tried_again(registry: EngineRegistry, monkeypatch: pytest.MonkeyPatch):

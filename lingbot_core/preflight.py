@@ -1,9 +1,11 @@
 # SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Checks before anything starts: is there room on the disk and in memory?"""
+"""Room on the disk and in memory: checked before anything starts, explained when it runs out, given back."""
 
 from __future__ import annotations
 
+import ctypes
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -276,3 +278,23 @@ def free_memory(device: torch.device) -> int | None:
 
         return psutil.virtual_memory().available
     return None
+
+
+def release_unused_memory(device: torch.device) -> None:
+    """Return what is kept for later use to a GPU, where other programs and allocators find it."""
+    if device.type != "cuda":
+        return
+    torch.cuda.empty_cache()
+    if torch.cuda.get_allocator_backend() == "cudaMallocAsync":
+        _release_graph_memory(torch.cuda.current_device() if device.index is None else device.index)
+
+
+def _release_graph_memory(index: int) -> None:
+    """Return memory of CUDA graphs that are gone: with this allocator the driver keeps it, and torch never asks."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+        device = ctypes.c_int()
+        if driver.cuDeviceGet(ctypes.byref(device), index) == 0:
+            driver.cuDeviceGraphMemTrim(device)
+    except (OSError, AttributeError):
+        return  # a driver without it has no such memory

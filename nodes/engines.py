@@ -15,8 +15,6 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Protocol
 
-import torch
-
 from lingbot_core import preflight
 from lingbot_core.errors import WeightsError
 from lingbot_core.executor.base import ChunkResult, PassProgress
@@ -118,7 +116,7 @@ class Engine:
             if self._executor is not None:
                 self._executor.close()
                 self._made_room_for = None
-                _return_unused(self._executor.model.device)
+                preflight.release_unused_memory(self._executor.model.device)
             if before - self.num_bytes < num_bytes:
                 self._drop()
             return before - self.num_bytes
@@ -182,7 +180,7 @@ class Engine:
         self._executor.close()
         self._executor = None
         gc.collect()
-        _return_unused(device)
+        preflight.release_unused_memory(device)
 
 
 class EngineRegistry:
@@ -259,12 +257,6 @@ class EngineRegistry:
             return None
         stats = _as_run(ChunkStats.from_dict(record.stats), rollout, index)
         return ChunkResult(index, key, record.latents, frames, stats, reused=True)
-
-
-def _return_unused(device: torch.device) -> None:
-    """Give what torch keeps for later back to the device, where other allocators than torch's find it."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
 
 
 def _as_run(stats: ChunkStats, rollout: RolloutToken, index: int) -> ChunkStats:

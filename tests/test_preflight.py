@@ -106,3 +106,44 @@ def test_explain_out_of_memory_when_told_what_runs_gives_numbers_and_what_fits(c
 def test_explain_out_of_memory_when_something_else_is_wrong_leaves_it_alone():
     with pytest.raises(RuntimeError, match="shapes differ"), preflight.explain_out_of_memory(torch.device("cpu")):
         raise RuntimeError("shapes differ")
+
+
+class RecordingDriver:
+    """Stands for the CUDA driver library: notes which device's graph memory it is asked to return."""
+
+    trimmed: list[int]
+
+    def __init__(self, name: str) -> None:
+        RecordingDriver.trimmed = []
+
+    def cuDeviceGet(self, device, index: int) -> int:
+        device._obj.value = index + 40
+        return 0
+
+    def cuDeviceGraphMemTrim(self, device) -> int:
+        RecordingDriver.trimmed.append(device.value)
+        return 0
+
+
+@pytest.mark.parametrize(("backend", "trimmed"), [("native", []), ("cudaMallocAsync", [41])])
+def test_release_unused_memory_returns_that_of_graphs_too_where_torch_does_not(
+    backend: str, trimmed: list[int], monkeypatch: pytest.MonkeyPatch
+):
+    calls: list[str] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append("empty_cache"))
+    monkeypatch.setattr(torch.cuda, "get_allocator_backend", lambda: backend)
+    monkeypatch.setattr(preflight.ctypes, "CDLL", RecordingDriver)
+    RecordingDriver.trimmed = []
+    preflight.release_unused_memory(torch.device("cuda", 1))
+    assert calls == ["empty_cache"] and RecordingDriver.trimmed == trimmed
+
+
+def test_release_unused_memory_without_a_driver_does_nothing(monkeypatch: pytest.MonkeyPatch):
+    def missing(name: str):
+        raise OSError(name)
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "get_allocator_backend", lambda: "cudaMallocAsync")
+    monkeypatch.setattr(preflight.ctypes, "CDLL", missing)
+    preflight.release_unused_memory(torch.device("cuda", 0))
+    preflight.release_unused_memory(torch.device("cpu"))

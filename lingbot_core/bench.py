@@ -25,6 +25,7 @@ from lingbot_core.errors import InputError, OutputError
 from lingbot_core.executor.base import RolloutRequest, TextEvent
 from lingbot_core.executor.local import LocalExecutor
 from lingbot_core.loader import LoadedModel, ModelOptions, random_model
+from lingbot_core.options import PRECISION_HELP, PRECISIONS
 from lingbot_core.photo import check_size
 from lingbot_core.stats import ChunkStats
 from lingbot_core.timeline import CHUNK_LATENT_FRAMES
@@ -60,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``lingbot-world bench``."""
     parser.add_argument("slug", help="variant to measure; see `lingbot-world variants`")
     parser.add_argument("--size", choices=("full", "small", "tiny"), default="full", help="size of the network")
-    parser.add_argument("--precision", choices=("bf16", "fp32"), help="default: bf16 on a GPU, fp32 on the CPU")
+    parser.add_argument("--precision", choices=list(PRECISIONS), help=PRECISION_HELP)
     parser.add_argument("--device", help="default: cuda if there is one, else cpu")
     parser.add_argument(
         "--total-blocks", type=int, help="chunks per rollout; default: until the window is full, plus 2"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The bf16 copy of an fp32 checkpoint: half the bytes to read at every later start.
+"""The smaller copy of a checkpoint in bf16 or in 8 bits: fewer bytes to read at every later start.
 
 It is written while the original is loaded for the first time, tensor by tensor, and
 holds exactly the bits that loading the original would give. It carries the original's
@@ -13,6 +13,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -25,26 +26,34 @@ from lingbot_core.safetensors_io import SafetensorsWriter, read_header
 _log = logging.getLogger(__name__)
 
 MIN_BYTES = 2**30
-"""Smaller fp32 checkpoints are not copied: reading them costs nothing."""
+"""Smaller checkpoints are not copied: reading them costs nothing."""
 
 LOCAL = "local"
 """Group of copies whose original did not come from the hub."""
 
 
-def copy_path(cache_dir: Path, group: str, identity: str) -> Path:
+Kind = Literal["bf16", "fp8"]
+"""What a copy holds: all tensors in bf16, or the large ones in 8 bits with their scales."""
+
+TableEntry = tuple[tuple[int, ...], torch.dtype]
+"""Shape and dtype of a tensor in a copy."""
+
+
+def copy_path(cache_dir: Path, kind: Kind, group: str, identity: str) -> Path:
     """Where the copy of a checkpoint is kept.
 
     Args:
         cache_dir: Our cache folder.
+        kind: What it holds.
         group: Repository of the original, or :data:`LOCAL`.
         identity: Identity of the original.
     """
-    return cache_dir / "bf16" / group.replace("/", "--") / f"{identity[:24]}.safetensors"
+    return cache_dir / kind / group.replace("/", "--") / f"{identity[:24]}.safetensors"
 
 
-def matching_copy(cache_dir: Path, group: str, identity: str) -> Path | None:
+def matching_copy(cache_dir: Path, kind: Kind, group: str, identity: str) -> Path | None:
     """The whole copy of a checkpoint, or None; a damaged one is deleted."""
-    path = copy_path(cache_dir, group, identity)
+    path = copy_path(cache_dir, kind, group, identity)
     if not path.is_file():
         return None
     try:
@@ -53,14 +62,14 @@ def matching_copy(cache_dir: Path, group: str, identity: str) -> Path | None:
         _log.warning("%s", error)
         whole = False
     if not whole:
-        _log.warning("Deleting the damaged bf16 copy %s; it is made again.", path)
+        _log.warning("Deleting the damaged %s copy %s; it is made again.", kind, path)
         path.unlink(missing_ok=True)
     return path if whole else None
 
 
-def newest_copy(cache_dir: Path, repo: str) -> Path | None:
+def newest_copy(cache_dir: Path, kind: Kind, repo: str) -> Path | None:
     """The latest whole copy of a repository's checkpoint, for when the original is gone."""
-    folder = copy_path(cache_dir, repo, "").parent
+    folder = copy_path(cache_dir, kind, repo, "").parent
     for path in sorted(folder.glob("*.safetensors"), key=lambda file: file.stat().st_mtime, reverse=True):
         try:
             read_header(path)
@@ -71,7 +80,7 @@ def newest_copy(cache_dir: Path, repo: str) -> Path | None:
     return None
 
 
-class Bf16Copy:
+class WeightCopy:
     """Writes a copy while a checkpoint streams by; never stands in the way of loading.
 
     Use as a context manager around the loading and pass :meth:`add` each tensor. When
@@ -80,28 +89,28 @@ class Bf16Copy:
 
     Args:
         path: The copy, from :func:`copy_path`.
-        shapes: Shape by native tensor name.
+        kind: What it is called in the log.
+        tensors: Shape and dtype by native tensor name.
         metadata: Free text for its header; must hold the original's identity.
     """
 
-    def __init__(self, path: Path, shapes: Mapping[str, tuple[int, ...]], metadata: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, kind: Kind, tensors: Mapping[str, TableEntry], metadata: Mapping[str, str]) -> None:
         assert IDENTITY_KEY in metadata, metadata
-        self._path = path
-        self._num_bytes = sum(2 * torch.Size(shape).numel() for shape in shapes.values())
-        self._writer: SafetensorsWriter | None = SafetensorsWriter(
-            path, {name: (shape, torch.bfloat16) for name, shape in shapes.items()}, metadata
-        )
+        self._path, self._kind, self._tensors = path, kind, tensors
+        self._num_bytes = sum(dtype.itemsize * torch.Size(shape).numel() for shape, dtype in tensors.values())
+        self._writer: SafetensorsWriter | None = SafetensorsWriter(path, tensors, metadata)
 
-    def __enter__(self) -> Bf16Copy:
+    def __enter__(self) -> WeightCopy:
         from filelock import FileLock, Timeout
 
         try:
-            preflight.check_disk(self._path, self._num_bytes, "keep a bf16 copy of the weights", "LINGBOT_CACHE_DIR")
+            purpose = f"keep the weights' {self._kind} copy"
+            preflight.check_disk(self._path, self._num_bytes, purpose, "LINGBOT_CACHE_DIR")
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self._path.with_suffix(".lock"))
             self._lock.acquire(blocking=False)
         except (ResourceError, OSError, Timeout) as error:
-            _log.info("No bf16 copy is kept: %s", error)
+            _log.info("No %s copy is kept: %s", self._kind, error)
             self._writer = None
             return self
         try:
@@ -112,16 +121,16 @@ class Bf16Copy:
         return self
 
     def add(self, name: str, tensor: Tensor) -> None:
-        """Store one native tensor, rounded to bf16."""
+        """Store one native tensor, rounded to the dtype it has in the copy."""
         if self._writer is None:
             return
         try:
-            self._writer.write(name, tensor.to(torch.bfloat16))
+            self._writer.write(name, tensor.to("cpu", self._tensors[name][1]))
         except OSError as error:
             self._give_up(error)
 
     def _give_up(self, error: OSError) -> None:
-        _log.warning("No bf16 copy is kept in %s: %s", self._path.parent, error)
+        _log.warning("No %s copy is kept in %s: %s", self._kind, self._path.parent, error)
         assert self._writer is not None
         self._writer.discard()
         self._writer = None
@@ -133,7 +142,7 @@ class Bf16Copy:
             if self._writer is not None:
                 self._writer.__exit__(kind, error, trace)
         except OSError as full:
-            _log.warning("No bf16 copy is kept in %s: %s", self._path.parent, full)
+            _log.warning("No %s copy is kept in %s: %s", self._kind, self._path.parent, full)
         finally:
             lock = getattr(self, "_lock", None)
             if lock is not None:

@@ -9,34 +9,38 @@ located (or downloaded) and their headers checked, and disk and memory looked at
 from __future__ import annotations
 
 import importlib.util
-import json
 import logging
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
-from lingbot_core import convert, preflight, weights
+from lingbot_core import preflight, weights
+from lingbot_core.checkpoints import (
+    Checkpoint,
+    build,
+    build_empty,
+    build_network,
+    open_checkpoint,
+    open_network,
+    views_of,
+)
 from lingbot_core.decoder import StreamingDecoder
-from lingbot_core.errors import WeightsError
-from lingbot_core.layouts import dit as dit_layout
 from lingbot_core.layouts import taehv as taehv_layout
 from lingbot_core.layouts import umt5 as umt5_layout
 from lingbot_core.layouts import wan_vae as vae_layout
-from lingbot_core.layouts.base import CheckpointView, Layout, Shapes
 from lingbot_core.models import umt5
 from lingbot_core.models.dit import DiTConfig, LingBotDiT
 from lingbot_core.models.taehv import TAEHVDecoder
 from lingbot_core.models.wan_vae import WanVAEConfig, WanVAEDecoder, WanVAEEncoder
 from lingbot_core.options import ModelOptions, RunSettings
 from lingbot_core.random_weights import SIZES, fill_random
-from lingbot_core.readers import IDENTITY_KEY, SpokenProgress, TensorReader, materialize, open_weights, stream_tensors
+from lingbot_core.readers import open_weights
 from lingbot_core.schedule import Schedule
 from lingbot_core.text import PromptTokenizer, TextEncoder
 from lingbot_core.tiny_tokenizer import write_test_tokenizer
@@ -46,9 +50,6 @@ __all__ = ["LoadedModel", "ModelOptions", "find_files", "load_model", "random_mo
 
 _log = logging.getLogger(__name__)
 
-_HEADS_KEY = "num_heads"
-
-ConfigT = TypeVar("ConfigT")
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 Say = Callable[[str], None]
 MakeRoom = Callable[[int], None]
@@ -68,10 +69,10 @@ class LoadedModel:
     """Where it runs."""
 
     dtype: torch.dtype
-    """Dtype of weights and activations."""
+    """Dtype of activations, and of weights that are not in 8 bits."""
 
     precision: str
-    """Name of the precision: bf16 or fp32."""
+    """Name of the precision: bf16, fp32 or fp8."""
 
     identity: str
     """What tells its weights from others, as far as latents depend on them: network and photo encoder."""
@@ -106,7 +107,7 @@ def find_files(
 ) -> dict[Role, weights.Found]:
     """Locate, and where missing download, what :func:`load_model` will read; its arguments and errors."""
     run = RunSettings.resolve(variant, options)
-    places = options.places(variant, accept_bf16_copy=run.dtype == torch.bfloat16)
+    places = options.places(variant, copies=run.copies)
     if places.allow_download and weights.find(variant.dit, places) is None:  # what would be downloaded must also fit
         memory = run.memory(variant, DiTConfig.lingbot_14b(), 18_544_332_864, 5_680_910_336, WanVAEConfig().base_dim)
         _check_memory(memory, run.device, make_room)
@@ -134,18 +135,18 @@ def load_model(
     """
     options, say = options or ModelOptions(), on_progress or _log.info
     run = RunSettings.resolve(variant, options)
-    places = options.places(variant, accept_bf16_copy=run.dtype == torch.bfloat16)
+    places = options.places(variant, copies=run.copies)
     found = find_files(variant, options, say, make_room)
 
-    dit = _open_dit(found["dit"], run, places.cache_dir)
-    encoder = _open(found["vae"].path, partial(vae_layout.identify, half="encoder"))
+    dit = open_network(found["dit"], run, places.cache_dir)
+    encoder = open_checkpoint(found["vae"].path, partial(vae_layout.identify, half="encoder"))
     decoder_path = options.decoder_file or found["taehv" if variant.decoder == "taehv" else "vae"].path
-    decoder: _Source[Any]
+    decoder: Checkpoint[Any]
     if variant.decoder == "taehv":
-        decoder = _open(decoder_path, taehv_layout.identify)
+        decoder = open_checkpoint(decoder_path, taehv_layout.identify)
     else:
-        decoder = _open(decoder_path, partial(vae_layout.identify, half="decoder"))
-    text = _open(found["text_encoder"].path, partial(umt5_layout.identify, dim=dit.layout.config.text_dim))
+        decoder = open_checkpoint(decoder_path, partial(vae_layout.identify, half="decoder"))
+    text = open_checkpoint(found["text_encoder"].path, partial(umt5_layout.identify, dim=dit.layout.config.text_dim))
     tokenizer = _tokenizer(found, text)
     tokenizer.check_vocabulary(text.layout.config.vocab_size)
     parameters = dit.num_parameters, text.num_parameters
@@ -154,8 +155,8 @@ def load_model(
 
     denormalize = taehv_layout.needs_denormalised(decoder_path.name)
     make_decoder = WanVAEDecoder if variant.decoder == "wan_vae" else partial(TAEHVDecoder, denormalize=denormalize)
-    decoder_module = _build(decoder, make_decoder, run)
-    dit_module = _build_dit(dit, found["dit"], run, places.cache_dir, say)
+    decoder_module = build(decoder, make_decoder, run)
+    dit_module = build_network(dit, found["dit"], run, places.cache_dir, say)
     return LoadedModel(
         variant=variant,
         options=options,
@@ -166,14 +167,14 @@ def load_model(
         dit=dit_module,
         schedule=run.schedule,
         text=TextEncoder(
-            partial(_build, text, umt5.build_umt5, run, umt5.checkpoint_views),
+            partial(build, text, umt5.build_umt5, run, umt5.checkpoint_views),
             tokenizer,
             run.device,
             run.dtype,
             text.reader.identity(),
         ),
         decoder=StreamingDecoder(decoder_module, f"{variant.decoder}-{decoder.reader.identity()[:16]}-{run.precision}"),
-        build_image_encoder=partial(_build, encoder, WanVAEEncoder, run),
+        build_image_encoder=partial(build, encoder, WanVAEEncoder, run),
         window_chunks=run.window_chunks,
         sink_chunks=run.sink_chunks,
         memory=memory,
@@ -208,17 +209,15 @@ def random_model(
         tokenizer = PromptTokenizer(Path(folder))
         assert tokenizer.identity and tokenizer.vocab_size  # read now, before the folder goes
 
-    def build(make: Callable[[Any], ModuleT], config: object, view: Callable[[Any], Any] = _views) -> ModuleT:
-        with torch.inference_mode(False), torch.device("meta"):
-            module = make(config)
-        _materialize(module, run)
+    def make_random(make: Callable[[Any], ModuleT], config: object, view: Callable[[Any], Any] = views_of) -> ModuleT:
+        module = build_empty(make, config, run)
         fill_random(view(module), seed)
         return module
 
     if variant.decoder == "wan_vae":
-        decoder: nn.Module = build(WanVAEDecoder, sizes.vae)
+        decoder: nn.Module = make_random(WanVAEDecoder, sizes.vae)
     else:
-        decoder = build(partial(TAEHVDecoder, denormalize=True), sizes.taehv)
+        decoder = make_random(partial(TAEHVDecoder, denormalize=True), sizes.taehv)
     return LoadedModel(
         variant=variant,
         options=options,
@@ -226,13 +225,17 @@ def random_model(
         dtype=run.dtype,
         precision=run.precision,
         identity=name,
-        dit=build(LingBotDiT, sizes.dit),
+        dit=make_random(partial(LingBotDiT, fp8=run.fp8), sizes.dit),
         schedule=run.schedule,
         text=TextEncoder(
-            partial(build, umt5.build_umt5, text_config, umt5.checkpoint_views), tokenizer, run.device, run.dtype, name
+            partial(make_random, umt5.build_umt5, text_config, umt5.checkpoint_views),
+            tokenizer,
+            run.device,
+            run.dtype,
+            name,
         ),
         decoder=StreamingDecoder(decoder, f"{variant.decoder}-{name}-{run.precision}"),
-        build_image_encoder=partial(build, WanVAEEncoder, sizes.vae),
+        build_image_encoder=partial(make_random, WanVAEEncoder, sizes.vae),
         window_chunks=run.window_chunks,
         sink_chunks=run.sink_chunks,
         memory=memory,
@@ -240,62 +243,6 @@ def random_model(
 
 
 # --- finding and checking ---------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Source(Generic[ConfigT]):
-    """A file whose names and shapes were checked."""
-
-    reader: TensorReader
-    layout: Layout[ConfigT]
-
-    @property
-    def num_parameters(self) -> int:
-        """Elements of the tensors that the model needs."""
-        shapes = self.reader.shapes()
-        return sum(torch.Size(shapes[source.key]).numel() for source in self.layout.sources.values())
-
-
-def _open(path: Path, identify: Callable[[Shapes], Layout[ConfigT]]) -> _Source[ConfigT]:
-    """Open a file and recognise what it holds; errors name the file."""
-    reader = open_weights(path)
-    try:
-        layout = identify(reader.shapes())
-    except WeightsError as error:
-        raise WeightsError(f"{path}: {error.what}", got=error.got, need=error.need, do=error.do) from error
-    _log.info("%s holds %s (%s)", path, type(layout.config).__name__, layout.name)
-    return _Source(reader, layout)
-
-
-def _open_dit(found: weights.Found, run: RunSettings, cache_dir: Path) -> _Source[DiTConfig]:
-    """Open the network, or in its place the bf16 copy of just these files."""
-    num_heads = _read_num_heads(found.path)
-    source = _open(found.path, partial(dit_layout.identify, num_heads=num_heads))
-    if run.dtype == torch.bfloat16:
-        copy = convert.matching_copy(cache_dir, _copy_group(found), source.reader.identity())
-        if copy is not None and copy != found.path:
-            return _open(copy, partial(dit_layout.identify, num_heads=num_heads))
-    return source
-
-
-def _read_num_heads(path: Path) -> int | None:
-    """Heads from ``config.json`` beside an index, or from a bf16 copy's header; None when neither tells."""
-    if path.suffix != ".json":
-        stored = open_weights(path).metadata.get(_HEADS_KEY)
-        return int(stored) if stored is not None else None
-    config = path.with_name("config.json")
-    if not config.is_file():
-        return None
-    try:
-        num_heads = json.loads(config.read_text(encoding="utf-8")).get("num_heads")
-        return None if num_heads is None else int(num_heads)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise WeightsError(f"{config} cannot be used.", got=str(error), do="Download it again.") from error
-
-
-def _copy_group(found: weights.Found) -> str:
-    """Copies of what came from the hub are told from those of local files."""
-    return found.weights.repo if found.from_hub else convert.LOCAL
 
 
 def _wanted_roles(variant: Variant, places: weights.Places) -> set[Role]:
@@ -311,7 +258,7 @@ def _wanted_roles(variant: Variant, places: weights.Places) -> set[Role]:
     return roles
 
 
-def _tokenizer(found: Mapping[Role, weights.Found], text: _Source[Any]) -> PromptTokenizer:
+def _tokenizer(found: Mapping[Role, weights.Found], text: Checkpoint[Any]) -> PromptTokenizer:
     """The tokenizer's file, or the one inside the text encoder's file."""
     if "tokenizer" in found:
         return PromptTokenizer(found["tokenizer"].path)
@@ -325,61 +272,3 @@ def _check_memory(run: preflight.RunMemory, device: torch.device, make_room: Mak
     if make_room is not None:
         make_room(run.estimate().total)
     preflight.check_memory(device, run)
-
-
-# --- building ---------------------------------------------------------------------------
-
-
-def _views(module: Any) -> dict[str, CheckpointView]:
-    return module.checkpoint_views()
-
-
-def _build(
-    source: _Source[ConfigT],
-    make: Callable[[ConfigT], ModuleT],
-    run: RunSettings,
-    view: Callable[[ModuleT], Mapping[str, CheckpointView]] = _views,
-    **streaming: Any,
-) -> ModuleT:
-    """Make a module on ``meta``, give it memory on the device, and stream its weights in."""
-    with torch.inference_mode(False), torch.device("meta"):
-        module = make(source.layout.config)
-    _materialize(module, run)
-    stream_tensors(source.reader, source.layout, view(module), **streaming)
-    return module
-
-
-def _build_dit(
-    source: _Source[DiTConfig], found: weights.Found, run: RunSettings, cache_dir: Path, say: Say
-) -> LingBotDiT:
-    """Load the network; keep a bf16 copy when it was read from fp32 files that are worth it."""
-    shapes, dtypes = source.reader.shapes(), source.reader.dtypes()
-    num_bytes = sum(torch.Size(shapes[key]).numel() * dtypes[key].itemsize for key in shapes)
-    keep = (
-        run.dtype == torch.bfloat16
-        and set(dtypes.values()) == {torch.float32}
-        and num_bytes >= convert.MIN_BYTES
-        and found.origin != weights.COPY
-    )
-    identity = source.reader.identity()
-    copy = nullcontext()
-    if keep:
-        native = {name: tuple(shapes[item.key]) for name, item in source.layout.sources.items()}
-        metadata = {IDENTITY_KEY: identity, _HEADS_KEY: str(source.layout.config.num_heads)}
-        copy = convert.Bf16Copy(convert.copy_path(cache_dir, _copy_group(found), identity), native, metadata)
-    say(f"Loading the network, {num_bytes / 1e9:.1f} GB from {source.reader.files[0].parent}")
-    with copy as writer:
-        return _build(
-            source,
-            LingBotDiT,
-            run,
-            on_tensor=writer.add if writer is not None else None,
-            on_progress=SpokenProgress(say, "Loading the network"),
-        )
-
-
-def _materialize(module: nn.Module, run: RunSettings) -> None:
-    """Give a module memory on the run's device; state made later in inference mode may be written to it."""
-    doing = f"{type(module).__name__} was loaded"
-    with preflight.explain_out_of_memory(run.device, doing), torch.inference_mode(False):
-        materialize(module, run.device, run.dtype)

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from lingbot_core.convert import Kind as CopyKind
 from lingbot_core.errors import InputError
 from lingbot_core.image_latents import MODES
+from lingbot_core.kernels.fp8 import fp8_failure
 from lingbot_core.preflight import RunMemory
 from lingbot_core.schedule import Schedule, make_schedule
 from lingbot_core.timeline import CHUNK_LATENT_FRAMES
@@ -21,9 +23,14 @@ from lingbot_core.weights import Places, default_cache_dir
 if TYPE_CHECKING:
     from lingbot_core.models.dit import DiTConfig
 
-PRECISIONS: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp32": torch.float32}
-"""Dtype of weights and activations by name of the precision."""
+PRECISIONS: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp32": torch.float32, "fp8": torch.bfloat16}
+"""Dtype of activations by name of the precision; of weights too, unless that is ``fp8``."""
 
+PRECISION_HELP = "default: bf16 on a GPU, fp32 on the CPU; fp8: faster and smaller, slightly inexact, newer GPUs only"
+"""For command lines."""
+
+_COPIES: dict[str, tuple[CopyKind, ...]] = {"bf16": ("bf16",), "fp32": (), "fp8": ("fp8", "bf16")}
+"""Our copies of the weights that each precision can be loaded from, best first."""
 
 _DEVICES = "cpu or cuda, with a number where there are several GPUs, such as cuda:1"
 
@@ -32,8 +39,9 @@ _DEVICES = "cpu or cuda, with a number where there are several GPUs, such as cud
 class ModelOptions:
     """What the user chose. Everything has a default that suits the variant and the machine."""
 
-    precision: Literal["bf16", "fp32"] | None = None
-    """Dtype of weights and activations; None: bf16 on CUDA, fp32 elsewhere."""
+    precision: Literal["bf16", "fp32", "fp8"] | None = None
+    """Dtype of weights and activations; None: bf16 on CUDA, fp32 elsewhere. ``fp8``: bf16 with the network's large
+    matrix products in 8 bits, which is faster and slightly inexact."""
 
     schedule: Literal["bf16", "fp32"] | None = None
     """Rounding of the noise levels; None: the variant's, which is bf16."""
@@ -60,7 +68,7 @@ class ModelOptions:
     """ComfyUI ``models`` folders, or subfolders of one."""
 
     cache_dir: Path | None = None
-    """Where the bf16 copy of the network is kept; None: ``default_cache_dir()``."""
+    """Where smaller copies of the network are kept; None: ``default_cache_dir()``."""
 
     allow_download: bool = True
     """False: raise instead of downloading."""
@@ -78,8 +86,8 @@ class ModelOptions:
     text_file: Path | None = None
     """Text encoder to use; None: the variant's."""
 
-    def places(self, variant: Variant, *, accept_bf16_copy: bool = True) -> Places:
-        """Where the weights of a variant are looked for; a copy in bf16 will not do for a run in fp32."""
+    def places(self, variant: Variant, *, copies: tuple[CopyKind, ...] = ("bf16",)) -> Places:
+        """Where the weights of a variant are looked for, our copies of these kinds among them."""
         named: dict[Role, Path | None] = {
             "dit": self.dit_file,
             "vae": self.vae_file,
@@ -92,7 +100,7 @@ class ModelOptions:
             files={role: path for role, path in named.items() if path is not None},
             cache_dir=self.cache_dir or default_cache_dir(),
             allow_download=self.allow_download,
-            accept_bf16_copy=accept_bf16_copy,
+            copies=copies,
         )
 
 
@@ -104,7 +112,7 @@ class RunSettings:
     """Name of the precision, one of ``PRECISIONS``."""
 
     dtype: torch.dtype
-    """Dtype of weights and activations."""
+    """Dtype of activations, and of weights that are not in 8 bits."""
 
     device: torch.device
     """Where the model runs, with its index on CUDA."""
@@ -121,6 +129,16 @@ class RunSettings:
     frame_size: tuple[int, int]
     """Height and width in pixels that the memory check assumes."""
 
+    @property
+    def fp8(self) -> bool:
+        """Whether the network multiplies in 8 bits."""
+        return self.precision == "fp8"
+
+    @property
+    def copies(self) -> tuple[CopyKind, ...]:
+        """Our copies of the weights that this run can be loaded from, best first."""
+        return _COPIES[self.precision]
+
     def memory(
         self, variant: Variant, config: DiTConfig, num_parameters: int, text_parameters: int, vae_base_dim: int
     ) -> RunMemory:
@@ -134,6 +152,8 @@ class RunSettings:
             self.frame_size,
             self.window_chunks + self.sink_chunks,
             vae_base_dim,
+            fp8=self.fp8,
+            may_choose_fp8=not self.fp8 and fp8_failure(self.device) is None,
         )
 
     @classmethod
@@ -147,6 +167,8 @@ class RunSettings:
         precision = options.precision or ("bf16" if device.type == "cuda" else "fp32")
         if precision not in PRECISIONS:
             raise InputError("Unknown precision.", got=repr(precision), need=" or ".join(PRECISIONS))
+        if precision == "fp8":
+            _check_fp8(device)
         if options.image_mode not in MODES:
             raise InputError("Unknown image mode.", got=repr(options.image_mode), need=" or ".join(MODES))
         window = variant.window_frames if options.window_frames is None else options.window_frames
@@ -167,6 +189,19 @@ class RunSettings:
             sink_chunks=sink // CHUNK_LATENT_FRAMES,
             frame_size=options.frame_size,
         )
+
+
+def _check_fp8(device: torch.device) -> None:
+    """Raise when a device does not compute in 8 bits."""
+    failure = fp8_failure(device)
+    if failure is not None:
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU"
+        raise InputError(
+            f"Precision fp8 is not possible on {device}.",
+            got=f"{name} ({str(failure).splitlines()[0]})",
+            need="an NVIDIA GPU of compute capability 8.9 or newer with a torch that multiplies in 8 bits there",
+            do="Choose precision bf16.",
+        ) from failure
 
 
 def _resolve_device(name: str | None) -> torch.device:

@@ -109,6 +109,7 @@ def estimate_memory(
     capacity_chunks: int,
     decoder: str,
     vae_base_dim: int = 96,
+    fp8: bool = False,
 ) -> MemoryEstimate:
     """What a run takes.
 
@@ -121,6 +122,7 @@ def estimate_memory(
         capacity_chunks: Window plus sink.
         decoder: ``wan_vae`` or ``taehv``.
         vae_base_dim: Base width of the Wan VAE: 96 as published.
+        fp8: Whether the matrices of the network's blocks are in 8 bits.
     """
     tokens = chunk_tokens(*frame_size)
     layer_values = 2 * config.num_layers * config.dim  # keys and values, or scale and shift, of one token
@@ -128,13 +130,21 @@ def estimate_memory(
     vae_scale = frame_scale * vae_base_dim / 96
     decoder_bytes = _WAN_DECODER_BYTES * vae_scale if decoder == "wan_vae" else _TAEHV_BYTES * frame_scale
     return MemoryEstimate(
-        weights=num_parameters * bytes_per_value,
+        weights=num_parameters * bytes_per_value - (_bytes_saved_by_fp8(config, bytes_per_value) if fp8 else 0),
         kv_cache=capacity_chunks * tokens * layer_values * bytes_per_value,
         conditioning=(tokens + config.text_len) * layer_values * bytes_per_value,
         work=tokens * (config.ffn_dim + 8 * config.dim) * bytes_per_value,
         autoencoders=int(decoder_bytes + _WAN_ENCODER_BYTES * vae_scale),
         text_encoder=text_parameters * bytes_per_value,
     )
+
+
+def _bytes_saved_by_fp8(config: DiTConfig, bytes_per_value: int) -> int:
+    """What the blocks' matrices take less in 8 bits, their scales counted."""
+    dim, ffn_dim = config.dim, config.ffn_dim
+    values = 12 * dim**2 + 2 * dim * ffn_dim  # 4 of self-attention, 4 of the cameras, 4 of the text
+    rows = 13 * dim + ffn_dim
+    return config.num_layers * (values * (bytes_per_value - 1) - rows * torch.float32.itemsize)
 
 
 @dataclass(frozen=True)
@@ -165,6 +175,12 @@ class RunMemory:
     vae_base_dim: int = 96
     """Base width of the Wan VAE: 96 as published."""
 
+    fp8: bool = False
+    """Whether the matrices of the network's blocks are in 8 bits."""
+
+    may_choose_fp8: bool = False
+    """Whether they could be."""
+
     def estimate(self) -> MemoryEstimate:
         """What it takes."""
         return estimate_memory(
@@ -176,6 +192,7 @@ class RunMemory:
             capacity_chunks=self.capacity_chunks,
             decoder=self.variant.decoder,
             vae_base_dim=self.vae_base_dim,
+            fp8=self.fp8,
         )
 
     def advise(self, room: int) -> str:
@@ -193,6 +210,8 @@ class RunMemory:
         """The same weights with less around them, by what to choose for it."""
         if self.bytes_per_value == 4:
             yield "precision bf16", replace(self, bytes_per_value=2)
+        if self.may_choose_fp8:
+            yield "precision fp8", replace(self, bytes_per_value=2, fp8=True)
         for other in VARIANTS.values():
             capacity = other.window_chunks + other.sink_chunks
             if other.dit == self.variant.dit and capacity < self.capacity_chunks:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from lingbot_core.kernels.fp8 import quantise_rows
 from lingbot_core.layouts.base import CheckpointView
 from lingbot_core.models.dit import DiTConfig
 from lingbot_core.models.taehv import TAEHVConfig
@@ -68,7 +69,10 @@ def random_tensor(name: str, shape: tuple[int, ...], generator: torch.Generator)
 
 
 def fill_random(views: Mapping[str, CheckpointView], seed: int) -> None:
-    """Fill a model in place, on its device and in its dtype; the values depend on both."""
+    """Fill a model in place, on its device and in its dtype; the values depend on both.
+
+    What is in 8 bits gets the values that a bf16 model gets, quantised.
+    """
     generators: dict[torch.device, torch.Generator] = {}
     with torch.no_grad():
         for name, view in views.items():
@@ -76,7 +80,13 @@ def fill_random(views: Mapping[str, CheckpointView], seed: int) -> None:
             if device not in generators:
                 generators[device] = torch.Generator(device).manual_seed(seed)
             mean, std = _scale(name, view.shape)
-            view.target.normal_(mean, std, generator=generators[device])
+            if view.scale is None:
+                view.target.normal_(mean, std, generator=generators[device])
+                continue
+            drawn = torch.empty(view.target.shape, dtype=torch.bfloat16, device=device)
+            rows = quantise_rows(drawn.normal_(mean, std, generator=generators[device]))
+            view.target.copy_(rows.values)
+            view.scale.copy_(rows.scale)
 
 
 def _scale(name: str, shape: tuple[int, ...]) -> tuple[float, float]:

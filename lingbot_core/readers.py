@@ -21,7 +21,9 @@ import torch
 from torch import Tensor
 
 from lingbot_core.errors import WeightsError
-from lingbot_core.layouts.base import CheckpointView, Layout, TensorSource
+from lingbot_core.kernels.fp8 import RowScaled, quantise_rows
+from lingbot_core.layouts.base import CheckpointView, Layout, TensorSource, scale_name
+from lingbot_core.models.linear import Fp8Linear
 from lingbot_core.safetensors_io import Header, TensorEntry, read_header, read_tensor
 
 IDENTITY_KEY = "lingbot_identity"
@@ -252,8 +254,9 @@ def stream_tensors(
         reader: Where the tensors are.
         layout: Which key holds which native tensor, as ``identify`` found it.
         views: Where each native tensor goes, from ``checkpoint_views()``; their dtype
-            and device decide the cast (rounded once) and the copy.
-        on_tensor: Called with each native name and its tensor as read (CPU, file dtype).
+            and device decide the cast and the copy.
+        on_tensor: Called with each native name and its tensor as read (CPU, file dtype); where the
+            model has it in 8 bits, with the values as stored and then their scales (any device).
         on_progress: Called after each tensor.
 
     Raises:
@@ -279,10 +282,18 @@ def stream_tensors(
     done, total = 0, sum(num_bytes.values())
     with torch.no_grad():
         for name in ordered:
-            tensor = _read_source(reader, layout.sources[name])
+            view, source = views[name], layout.sources[name]
+            if view.scale is None:
+                parts = {name: _read_source(reader, source)}
+                _store(view.target, parts[name])
+            else:
+                rows = _read_rows(reader, source, view.target.device)
+                parts = {name: rows.values, scale_name(name): rows.scale}
+                _store(view.target, rows.values)
+                _store(view.scale, rows.scale)
             if on_tensor is not None:
-                on_tensor(name, tensor)
-            _store(views[name], tensor)
+                for part, tensor in parts.items():
+                    on_tensor(part, tensor)
             done += num_bytes[name]
             if on_progress is not None:
                 on_progress(StreamProgress(done, total))
@@ -294,16 +305,18 @@ def materialize(module: torch.nn.Module, device: torch.device, dtype: torch.dtyp
     Args:
         module: Parameters and buffers without memory, in any floating dtype.
         device: Where the memory is.
-        dtype: What floating tensors become; nothing is ever held in another dtype.
+        dtype: What floating tensors become, but for weights in 8 bits and their scales.
     """
-    module.to(dtype=dtype)  # on meta: free
+    kept = {id(tensor) for part in module.modules() if isinstance(part, Fp8Linear) for tensor in part.fixed_dtype()}
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.is_floating_point() and id(tensor) not in kept:
+            tensor.data = tensor.data.to(dtype)  # on meta: free
     module.to_empty(device=device)
     module.eval().requires_grad_(False)
 
 
-def _store(view: CheckpointView, tensor: Tensor) -> None:
+def _store(target: Tensor, tensor: Tensor) -> None:
     """Copy a tensor into a model, casting on the accelerator when there is one."""
-    target = view.target
     if target.device.type != "cpu":
         tensor = tensor.to(target.device)
     target.copy_(tensor.reshape(target.shape))
@@ -315,6 +328,13 @@ def _read_source(reader: TensorReader, source: TensorSource) -> Tensor:
     if source.scale_key is not None:
         tensor = tensor.float() * reader.read(source.scale_key).float()
     return tensor if source.last_rows is None else tensor[-source.last_rows :]
+
+
+def _read_rows(reader: TensorReader, source: TensorSource, device: torch.device) -> RowScaled:
+    """One native tensor in 8 bits: as it is in the file, or of its bf16 value, so that every source gives the same."""
+    if source.scale_key is not None and reader.dtypes()[source.key] == torch.float8_e4m3fn:
+        return RowScaled(reader.read(source.key), reader.read(source.scale_key))
+    return quantise_rows(_read_source(reader, source).to(device).bfloat16())
 
 
 def _shape_as_read(shape: tuple[int, ...], source: TensorSource) -> tuple[int, ...]:

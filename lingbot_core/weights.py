@@ -3,7 +3,7 @@
 """Where a variant's weights are, and getting those that are not there.
 
 Order: files named by the user, the local checkpoint root (then nothing else and no
-network), ComfyUI's model folders, our bf16 copy, the Hugging Face cache, download.
+network), ComfyUI's model folders, our own copy, the Hugging Face cache, download.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ from lingbot_core.variants import RemoteWeights, Role, Variant
 
 _log = logging.getLogger(__name__)
 
-COPY, HUB_CACHE, DOWNLOAD = "bf16 copy", "Hugging Face cache", "download"
+HUB_CACHE, DOWNLOAD = "Hugging Face cache", "download"
 """Origins of weights that are the hub's."""
+
+COPIES: dict[convert.Kind, str] = {"bf16": "bf16 copy", "fp8": "fp8 copy"}
+"""Origins of weights that are the hub's, by the kind of our copy that they were found in."""
 
 _INDEX_SUFFIX = ".safetensors.index.json"
 
@@ -57,13 +60,13 @@ class Places:
     """Files that the user named; they win over everything."""
 
     cache_dir: Path = field(default_factory=default_cache_dir)
-    """Where bf16 copies are kept."""
+    """Where our copies are kept."""
 
     allow_download: bool = True
     """False: raise instead of downloading."""
 
-    accept_bf16_copy: bool = True
-    """Whether our bf16 copy will do when the original is gone."""
+    copies: tuple[convert.Kind, ...] = ("bf16",)
+    """Kinds of our copy that will do when the original is gone, best first."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ class Found:
     @property
     def from_hub(self) -> bool:
         """Whether they are just what the hub has under this name."""
-        return self.origin in (HUB_CACHE, DOWNLOAD, COPY)
+        return self.origin in (HUB_CACHE, DOWNLOAD, *COPIES.values())
 
 
 @dataclass(frozen=True)
@@ -142,11 +145,12 @@ def find(weights: RemoteWeights, places: Places) -> Found | None:
         if path.is_file() and not absent_shards(path):
             return Found(weights, path, "model folder")
     cached = _in_hub_cache(weights)
-    if weights.role == "dit" and cached is None and places.accept_bf16_copy:
-        # The original may be deleted once the copy exists; with the original there, the loader matches them.
-        copy = convert.newest_copy(places.cache_dir, weights.repo)
-        if copy is not None:
-            return Found(weights, copy, COPY)
+    if weights.role == "dit" and cached is None:
+        # The original may be deleted once a copy exists; with the original there, the loader matches them.
+        for kind in places.copies:
+            copy = convert.newest_copy(places.cache_dir, kind, weights.repo)
+            if copy is not None:
+                return Found(weights, copy, COPIES[kind])
     return Found(weights, cached, HUB_CACHE) if cached is not None else None
 
 

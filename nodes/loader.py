@@ -83,7 +83,8 @@ class LingBotWorldLoader(io.ComfyNode):
                     options=[AUTO, *PRECISIONS],
                     default=AUTO,
                     optional=True,
-                    tooltip="Numbers that the network computes with. auto: bf16 on a GPU, fp32 on the CPU.",
+                    tooltip="Numbers that the network computes with. auto: bf16 on a GPU, fp32 on the CPU. "
+                    "fp8: faster and smaller, slightly inexact, newer GPUs only.",
                 ),
                 io.Combo.Input(
                     "schedule",
@@ -141,7 +142,7 @@ class LingBotWorldLoader(io.ComfyNode):
         checkpoint_root = checkpoint_root.strip()
         decoder_folder, _, decoder_name = decoder.partition("/")
         options = ModelOptions(
-            precision=cast(Literal["bf16", "fp32"] | None, _unless_auto(precision)),
+            precision=cast(Literal["bf16", "fp32", "fp8"] | None, _unless_auto(precision)),
             schedule=cast(Literal["bf16", "fp32"] | None, _unless_auto(schedule)),
             device=str(host.torch_device()),
             image_mode=cast(Literal["exact", "repeat"], image_mode),

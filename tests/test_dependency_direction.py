@@ -35,7 +35,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "convert",
         "weights",
     ),
-    "engine": ("options", "random_weights", "loader", "sampler", "arena", "make_checkpoint"),
+    "engine": ("options", "checkpoints", "random_weights", "loader", "sampler", "arena", "make_checkpoint"),
     "executor": ("executor",),
     "front": ("cli", "__main__", "bench", "live"),
 }

@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lingbot_core import convert, loader, preflight
-from lingbot_core.errors import LingBotError, ResourceError, WeightsError
+from lingbot_core import checkpoints, loader, preflight
+from lingbot_core.errors import ResourceError, WeightsError
 from lingbot_core.kv_cache import SinkWindowKVCache
 from lingbot_core.loader import LoadedModel, ModelOptions, load_model, random_model
 from lingbot_core.models.wan_vae import WanVAEConfig, WanVAEDecoder
@@ -149,7 +149,7 @@ def test_load_model_when_tokenizer_is_damaged_says_so_before_the_network_is_read
     options: ModelOptions, own_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ):
     (own_checkpoint / UMT5_TOKENIZER.repo / UMT5_TOKENIZER.path).write_text("{}")
-    monkeypatch.setattr("lingbot_core.loader.stream_tensors", lambda *_, **__: pytest.fail("weights were read"))
+    monkeypatch.setattr("lingbot_core.checkpoints.stream_tensors", lambda *_, **__: pytest.fail("weights were read"))
     with pytest.raises(WeightsError, match=r"tokenizer\.json cannot be used"):
         load_model(FAST, replace(options, checkpoint_root=own_checkpoint))
 
@@ -173,14 +173,14 @@ def test_load_model_when_named_file_is_of_another_model_says_so(
     options: ModelOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, tensors: dict, message: str
 ):
     """And says so before anything heavy is read."""
-    monkeypatch.setattr(loader, "stream_tensors", lambda *args, **kwargs: pytest.fail("weights were read"))
+    monkeypatch.setattr(checkpoints, "stream_tensors", lambda *args, **kwargs: pytest.fail("weights were read"))
     save_file({name: torch.zeros(shape) for name, shape in tensors.items()}, tmp_path / "x.safetensors")
     with pytest.raises(WeightsError, match=message):
         load_model(LIGHT, replace(options, **{option: tmp_path / "x.safetensors"}))
 
 
 def test_load_model_when_memory_is_short_stops_before_reading(options: ModelOptions, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(loader, "stream_tensors", lambda *args, **kwargs: pytest.fail("weights were read"))
+    monkeypatch.setattr(checkpoints, "stream_tensors", lambda *args, **kwargs: pytest.fail("weights were read"))
     monkeypatch.setattr(preflight, "free_memory", lambda device: 10 * 2**20)
     with pytest.raises(ResourceError, match=r"Not enough memory on cpu.*kv cache"):
         load_model(FAST, options)
@@ -269,61 +269,6 @@ def test_wanted_weights_when_text_file_carries_its_tokenizer_need_no_other(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if is_installed else None)
     places = ModelOptions(model_dirs=(tmp_path,), cache_dir=tmp_path / "cache").places(FAST)
     assert ("tokenizer" in loader._wanted_roles(FAST, places)) != is_installed
-
-
-# --- the bf16 copy ----------------------------------------------------------------------
-
-
-def test_load_model_when_loaded_in_bf16_keeps_a_copy_that_gives_the_same_model(
-    options: ModelOptions, own_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(convert, "MIN_BYTES", 1)
-    (own_checkpoint / DIT_V1.repo / "config.json").write_text(json.dumps({"num_heads": 4}))
-    options = replace(options, precision="bf16", checkpoint_root=own_checkpoint)
-    first = load_model(FAST, options)
-    (copy,) = (tmp_path / "cache").rglob("*.safetensors")
-    assert copy.parent.name == convert.LOCAL
-
-    said: list[str] = []
-    second = load_model(FAST, options, said.append)
-    assert any(str(copy.parent) in line for line in said)
-    assert second.identity == first.identity and second.dit.config == first.dit.config
-    pairs = zip(first.dit.parameters(), second.dit.parameters(), strict=True)
-    assert all(torch.equal(mine, other) for mine, other in pairs)
-
-    full = load_model(FAST, replace(options, precision="fp32"), said.append)
-    assert next(full.dit.parameters()).dtype == torch.float32 and str(copy.parent) not in said[-1]
-
-
-def test_load_model_when_small_or_in_fp32_keeps_no_copy(
-    options: ModelOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    load_model(FAST, replace(options, precision="bf16"))
-    monkeypatch.setattr(convert, "MIN_BYTES", 1)
-    load_model(FAST, replace(options, precision="fp32"))
-    assert not (tmp_path / "cache").exists()
-
-
-def test_load_model_when_original_is_gone_runs_from_the_copy_in_bf16_only(
-    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    """Found in the hub's cache, copied, original deleted: the same model, without a network."""
-    from tests.fake_hub import serve
-    from tests.test_hub import point_to
-
-    monkeypatch.setattr(convert, "MIN_BYTES", 1)
-    monkeypatch.setattr(preflight, "free_memory", lambda device: None)
-    options = ModelOptions(device="cpu", precision="bf16", cache_dir=tmp_path / "cache")
-    with serve(tiny_checkpoint) as server:
-        point_to(server.endpoint, tmp_path / "hub", monkeypatch)
-        first = load_model(LIGHT, options)
-    shutil.rmtree(tmp_path / "hub" / ("models--" + DIT_V1.repo.replace("/", "--")))
-    second = load_model(LIGHT, options)
-    assert second.identity == first.identity
-    pairs = zip(first.dit.parameters(), second.dit.parameters(), strict=True)
-    assert all(torch.equal(mine, other) for mine, other in pairs)
-    with pytest.raises(LingBotError, match="cannot be reached|could not be|hub"):
-        load_model(LIGHT, replace(options, precision="fp32"))
 
 
 # --- random weights ---------------------------------------------------------------------

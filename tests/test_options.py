@@ -38,7 +38,7 @@ def test_resolve_when_cuda_is_there_takes_it_in_bf16(monkeypatch: pytest.MonkeyP
     [
         (ModelOptions(device="gpu"), "Unknown device"),
         (ModelOptions(device="xpu"), "kind of device is not supported.*cpu or cuda"),
-        (ModelOptions(precision="fp16"), "Unknown precision.*bf16 or fp32"),  # type: ignore[arg-type]
+        (ModelOptions(precision="fp16"), "Unknown precision.*bf16 or fp32 or fp8"),  # type: ignore[arg-type]
         (ModelOptions(image_mode="never"), "Unknown image mode"),  # type: ignore[arg-type]
         (ModelOptions(schedule="fp16"), "schedule"),  # type: ignore[arg-type]
         (ModelOptions(window_frames=14), "window does not consist of whole chunks"),
@@ -49,6 +49,25 @@ def test_resolve_when_cuda_is_there_takes_it_in_bf16(monkeypatch: pytest.MonkeyP
 def test_resolve_when_an_option_is_impossible_says_which(options: ModelOptions, message: str):
     with pytest.raises(InputError, match=message):
         RunSettings.resolve(VARIANT, options)
+
+
+def test_resolve_when_fp8_cannot_be_computed_says_where_and_why(monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(InputError, match=r"fp8 is not possible on cpu.*the CPU \(not a GPU\).*8\.9.*precision bf16"):
+        RunSettings.resolve(VARIANT, ModelOptions(device="cpu", precision="fp8"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA A100")
+    cause = RuntimeError("torch._scaled_mm is only supported on newer ones\nException raised from a long trace")
+    monkeypatch.setattr("lingbot_core.options.fp8_failure", lambda device: cause)
+    with pytest.raises(InputError, match=r"on cuda:0.*A100 \(torch\._scaled_mm .* newer ones\)\. Needed") as caught:
+        RunSettings.resolve(VARIANT, ModelOptions(device="cuda:0", precision="fp8"))
+    assert caught.value.__cause__ is cause
+
+
+def test_resolve_when_fp8_can_be_computed_has_bf16_activations(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("lingbot_core.options.fp8_failure", lambda device: None)
+    run = RunSettings.resolve(VARIANT, ModelOptions(device="cpu", precision="fp8"))
+    assert run.fp8 and run.dtype == torch.bfloat16 and run.copies == ("fp8", "bf16")
 
 
 def test_resolve_when_cuda_is_asked_for_and_absent_names_the_cpu(monkeypatch: pytest.MonkeyPatch):

@@ -80,6 +80,17 @@ def test_advise_when_in_fp32_offers_bf16():
     assert "bf16" not in FULL.advise(130 * GIB)
 
 
+def test_estimate_memory_when_in_fp8_counts_one_byte_per_value_of_the_blocks_matrices():
+    quantised, exact = replace(LIGHT, fp8=True).estimate(), LIGHT.estimate()
+    assert quantised.weights / GIB == pytest.approx(17.6, abs=0.1)
+    assert quantised.kv_cache == exact.kv_cache
+
+
+def test_advise_when_fp8_is_possible_offers_it():
+    assert "precision fp8 or" in replace(LIGHT, may_choose_fp8=True).advise(60 * GIB)
+    assert "fp8" not in LIGHT.advise(60 * GIB)
+
+
 def test_advise_when_not_even_the_weights_fit_offers_nothing():
     assert FULL.advise(30 * GIB).endswith("larger device: no smaller frame or window fits either.")
 

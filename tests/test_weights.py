@@ -144,8 +144,8 @@ def test_find_when_named_file_is_missing_says_so(places: weights.Places, tmp_pat
 
 
 def test_find_when_only_our_copy_is_left_takes_it(places: weights.Places):
-    path = convert.copy_path(places.cache_dir, DIT_V1.repo, "f" * 64)
-    with convert.Bf16Copy(path, {"a": (2,)}, {IDENTITY_KEY: "f" * 64}) as copy:
+    path = convert.copy_path(places.cache_dir, "bf16", DIT_V1.repo, "f" * 64)
+    with convert.WeightCopy(path, "bf16", {"a": ((2,), torch.bfloat16)}, {IDENTITY_KEY: "f" * 64}) as copy:
         copy.add("a", torch.zeros(2))
     found = weights.find(DIT_V1, places)
     assert found is not None and (found.path, found.origin) == (path, "bf16 copy")

@@ -64,3 +64,11 @@ class CheckpointView:
 
     target: Tensor
     """View into the parameter."""
+
+    scale: Tensor | None = None
+    """Scale of each row of a target in 8 bits, ``[rows, 1]``, to be filled as well; None for other targets."""
+
+
+def scale_name(name: str) -> str:
+    """Native name of the scales of a tensor in 8 bits."""
+    return f"{name}_scale"

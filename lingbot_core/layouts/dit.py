@@ -9,7 +9,7 @@ import re
 import torch
 
 from lingbot_core.errors import WeightsError
-from lingbot_core.layouts.base import Layout, Shapes, TensorSource
+from lingbot_core.layouts.base import Layout, Shapes, TensorSource, scale_name
 from lingbot_core.models.dit import PATCH_CELLS, DiTConfig, LingBotDiT
 
 _DEFAULT_HEAD_DIM = 128
@@ -29,17 +29,21 @@ def identify(shapes: Shapes, num_heads: int | None = None) -> Layout[DiTConfig]:
         WeightsError: Naming the first tensor that is missing, unexpected or misshaped.
     """
     config = _derive_config(shapes, num_heads)
+    fp8 = scale_name("blocks.0.ffn.0.weight") in shapes  # a copy of ours
     with torch.device("meta"):
-        views = LingBotDiT(config).checkpoint_views()
-    for key, view in views.items():
-        if _shape(shapes, key) != view.shape:
+        views = LingBotDiT(config, fp8=fp8).checkpoint_views()
+    expected = {key: view.shape for key, view in views.items()}
+    scales = {key: scale_name(key) for key, view in views.items() if view.scale is not None}
+    expected |= {scale: (expected[key][0], 1) for key, scale in scales.items()}
+    for key, shape in expected.items():
+        if _shape(shapes, key) != shape:
             raise WeightsError(
                 f"Tensor {key} has the wrong shape.",
                 got=str(_shape(shapes, key)),
-                need=str(view.shape),
+                need=str(shape),
                 do="Use the files exactly as published.",
             )
-    unexpected = sorted(shapes.keys() - views.keys())
+    unexpected = sorted(shapes.keys() - expected.keys())
     if unexpected:
         raise WeightsError(
             f"Tensor {unexpected[0]} does not belong to a LingBot-World network.",
@@ -47,7 +51,8 @@ def identify(shapes: Shapes, num_heads: int | None = None) -> Layout[DiTConfig]:
             need="none",
             do="Check that the file is the network of a LingBot-World-Fast checkpoint with camera control.",
         )
-    return Layout("native", config, {key: TensorSource(key) for key in views})
+    sources = {key: TensorSource(key, scales.get(key)) for key in views}
+    return Layout("native, in 8 bits" if fp8 else "native", config, sources)
 
 
 def _derive_config(shapes: Shapes, num_heads: int | None) -> DiTConfig:

@@ -26,7 +26,8 @@ from lingbot_core.kernels.norms import layer_norm_modulate, rms_norm
 from lingbot_core.kernels.residual import affine, gated_residual
 from lingbot_core.kernels.rope import rope_angles, rotate
 from lingbot_core.kv_cache import SinkWindowKVCache
-from lingbot_core.layouts.base import CheckpointView
+from lingbot_core.layouts.base import CheckpointView, scale_name
+from lingbot_core.models.linear import Fp8Linear, linear_into
 from lingbot_core.timeline import PATCH_SIZE, latent_frame_indices
 
 PATCH_CELLS = PATCH_SIZE**2
@@ -140,13 +141,14 @@ class RopeAngles:
 class SelfAttention(nn.Module):
     """Attention of a chunk to itself and to what the KV cache shows of the past."""
 
-    def __init__(self, config: DiTConfig) -> None:
+    def __init__(self, config: DiTConfig, fp8: bool) -> None:
         super().__init__()
+        linear = Fp8Linear if fp8 else nn.Linear
         self.config = config
-        self.qkv = nn.Linear(config.dim, 3 * config.dim)
+        self.qkv = linear(config.dim, 3 * config.dim)
         self.norm_q = nn.RMSNorm(config.dim, config.eps)  # over all heads together
         self.norm_k = nn.RMSNorm(config.dim, config.eps)
-        self.o = nn.Linear(config.dim, config.dim)
+        self.o = linear(config.dim, config.dim)
 
     def project(self, x: Tensor, rope: RopeAngles, cache: SinkWindowKVCache, layer: int) -> Tensor:
         """Store keys and values of ``x`` ``[L, C]`` in the cache; its queries, ``[L, N, D]``."""
@@ -166,14 +168,15 @@ class SelfAttention(nn.Module):
 class CrossAttention(nn.Module):
     """Attention of a chunk to the text. All text rows count, padding included."""
 
-    def __init__(self, config: DiTConfig) -> None:
+    def __init__(self, config: DiTConfig, fp8: bool) -> None:
         super().__init__()
+        linear = Fp8Linear if fp8 else nn.Linear
         self.config = config
-        self.q = nn.Linear(config.dim, config.dim)
-        self.kv = nn.Linear(config.dim, 2 * config.dim)
+        self.q = linear(config.dim, config.dim)
+        self.kv = linear(config.dim, 2 * config.dim)
         self.norm_q = nn.RMSNorm(config.dim, config.eps)
         self.norm_k = nn.RMSNorm(config.dim, config.eps)
-        self.o = nn.Linear(config.dim, config.dim)
+        self.o = linear(config.dim, config.dim)
 
     def encode_text(self, text: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values ``[text_len, N, D]`` of text ``[text_len, C]``."""
@@ -192,25 +195,23 @@ class CrossAttention(nn.Module):
 class Block(nn.Module):
     """Self-attention, camera, text, feed-forward."""
 
-    def __init__(self, config: DiTConfig) -> None:
+    def __init__(self, config: DiTConfig, fp8: bool) -> None:
         super().__init__()
+        linear = Fp8Linear if fp8 else nn.Linear
         dim, self.eps = config.dim, config.eps
         self.modulation = nn.Parameter(torch.empty(6, dim))
-        self.self_attn = SelfAttention(config)
-        self.cam_injector_layer1 = nn.Linear(dim, dim)
-        self.cam_injector_layer2 = nn.Linear(dim, dim)
-        self.cam_scale_shift_layer = nn.Linear(dim, 2 * dim)
+        self.self_attn = SelfAttention(config, fp8)
+        self.cam_injector_layer1 = linear(dim, dim)
+        self.cam_injector_layer2 = linear(dim, dim)
+        self.cam_scale_shift_layer = linear(dim, 2 * dim)
         self.norm3 = nn.LayerNorm(dim, config.eps)
-        self.cross_attn = CrossAttention(config)
-        self.ffn = nn.Sequential(
-            nn.Linear(dim, config.ffn_dim), nn.GELU(approximate="tanh"), nn.Linear(config.ffn_dim, dim)
-        )
+        self.cross_attn = CrossAttention(config, fp8)
+        self.ffn = nn.Sequential(linear(dim, config.ffn_dim), nn.GELU(approximate="tanh"), linear(config.ffn_dim, dim))
 
     def encode_camera(self, camera: Tensor, out: Tensor) -> None:
         """Fill ``out`` ``[L, 2, C]`` with gain and shift for the embedded camera ``[L, C]``."""
         hidden = self.cam_injector_layer2(F.silu(self.cam_injector_layer1(camera))) + camera
-        layer = self.cam_scale_shift_layer
-        torch.addmm(layer.bias, hidden, layer.weight.T, out=out.view(len(out), -1))
+        linear_into(self.cam_scale_shift_layer, hidden, out.view(len(out), -1))
         out[:, 0] += 1
 
     def update_cache(
@@ -267,9 +268,13 @@ class LingBotDiT(nn.Module):
 
     All tensors are of the parameters' dtype and on their device. Both kinds of pass need a chunk
     begun in the cache, and write its keys and values there.
+
+    Args:
+        config: Sizes.
+        fp8: Compute the linear layers of the blocks in 8 bits.
     """
 
-    def __init__(self, config: DiTConfig) -> None:
+    def __init__(self, config: DiTConfig, fp8: bool = False) -> None:
         super().__init__()
         self.config = config
         dim = config.dim
@@ -282,7 +287,7 @@ class LingBotDiT(nn.Module):
         self.patch_embedding_wancamctrl = nn.Linear(config.camera_channels * PATCH_CELLS, dim)
         self.c2ws_hidden_states_layer1 = nn.Linear(dim, dim)
         self.c2ws_hidden_states_layer2 = nn.Linear(dim, dim)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.blocks = nn.ModuleList(Block(config, fp8) for _ in range(config.num_layers))
         self.head = Head(config)
         self.requires_grad_(False)
 
@@ -386,30 +391,32 @@ class LingBotDiT(nn.Module):
 
     def checkpoint_views(self) -> dict[str, CheckpointView]:
         """Where each tensor of the published checkpoint goes, by its key."""
-        views = {}
-        for name, parameter in self.named_parameters():
-            views.update(self._native_views(name, parameter))
+        views, parameters = {}, dict(self.named_parameters())
+        scales = {name: parameters.pop(scale_name(name)) for name in [*parameters] if scale_name(name) in parameters}
+        for name, parameter in parameters.items():
+            views.update(self._native_views(name, parameter, scales.get(name)))
         return views
 
-    def _native_views(self, name: str, parameter: Tensor) -> Iterator[tuple[str, CheckpointView]]:
-        """The checkpoint's tensors in one parameter."""
+    def _native_views(self, name: str, tensor: Tensor, scale: Tensor | None) -> Iterator[tuple[str, CheckpointView]]:
+        """The checkpoint's tensors in one parameter, which has a ``scale`` of each row if it is in 8 bits."""
         module_name, _, leaf = name.rpartition(".")
         config = self.config
         fused = next((key for key in _FUSED if module_name.endswith("." + key)), None)
         if fused is not None:
             prefix, parts = module_name.removesuffix(fused), _FUSED[fused]
-            for part, rows in zip(parts, parameter.chunk(len(parts)), strict=True):
-                yield f"{prefix}{part}.{leaf}", CheckpointView(tuple(rows.shape), rows)
+            scales = [None] * len(parts) if scale is None else scale.chunk(len(parts))
+            for part, rows, row_scales in zip(parts, tensor.chunk(len(parts)), scales, strict=True):
+                yield f"{prefix}{part}.{leaf}", CheckpointView(tuple(rows.shape), rows, row_scales)
         elif name == "patch_embedding.weight":  # a convolution whose kernel is as large as its stride
             shape = (config.dim, config.in_channels, 1, PATCH_SIZE, PATCH_SIZE)
-            yield name, CheckpointView(shape, parameter)
+            yield name, CheckpointView(shape, tensor)
         elif leaf == "modulation":
-            yield name, CheckpointView((1, *parameter.shape), parameter)
+            yield name, CheckpointView((1, *tensor.shape), tensor)
         elif module_name == "head.head":  # rows: ours (channel, row, column), the checkpoint's (row, column, channel)
-            ours = parameter.unflatten(0, (config.out_channels, PATCH_SIZE, PATCH_SIZE))
-            yield name, CheckpointView(tuple(parameter.shape), ours.movedim(0, 2))
+            ours = tensor.unflatten(0, (config.out_channels, PATCH_SIZE, PATCH_SIZE))
+            yield name, CheckpointView(tuple(tensor.shape), ours.movedim(0, 2))
         else:
-            yield name, CheckpointView(tuple(parameter.shape), parameter)
+            yield name, CheckpointView(tuple(tensor.shape), tensor, scale)
 
     def _blocks(self) -> Iterator[Block]:
         """The blocks, with their type, which ``nn.ModuleList`` hides."""

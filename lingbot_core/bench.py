@@ -24,8 +24,9 @@ from lingbot_core.camera.presets import make_preset
 from lingbot_core.errors import InputError, OutputError
 from lingbot_core.executor.base import RolloutRequest, TextEvent
 from lingbot_core.executor.local import LocalExecutor
+from lingbot_core.kernels.attention import AUTO, NAMES
 from lingbot_core.loader import LoadedModel, ModelOptions, random_model
-from lingbot_core.options import PRECISION_HELP, PRECISIONS
+from lingbot_core.options import ATTENTION_HELP, PRECISION_HELP, PRECISIONS
 from lingbot_core.photo import check_size
 from lingbot_core.stats import ChunkStats
 from lingbot_core.timeline import CHUNK_LATENT_FRAMES
@@ -62,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("slug", help="variant to measure; see `lingbot-world variants`")
     parser.add_argument("--size", choices=("full", "small", "tiny"), default="full", help="size of the network")
     parser.add_argument("--precision", choices=list(PRECISIONS), help=PRECISION_HELP)
+    parser.add_argument("--attention", choices=NAMES, default=AUTO, help=ATTENTION_HELP)
     parser.add_argument("--device", help="default: cuda if there is one, else cpu")
     parser.add_argument(
         "--total-blocks", type=int, help="chunks per rollout; default: until the window is full, plus 2"
@@ -88,6 +90,7 @@ def run(args: argparse.Namespace, say: Callable[[str], None] = print) -> int:
     frame_size = (args.pixel_height, args.pixel_width)
     options = ModelOptions(
         precision=args.precision,
+        attention=args.attention,
         device=args.device,
         window_frames=args.window,
         sink_frames=args.sink,
@@ -176,6 +179,7 @@ def environment(model: LoadedModel, args: argparse.Namespace) -> dict[str, objec
         "variant": model.variant.slug,
         "network": f"{args.size}, {sum(p.numel() for p in model.dit.parameters()) / 1e9:.2f} B parameters",
         "precision": model.precision,
+        "attention": model.attention.label,
         "frame": f"{args.pixel_height}x{args.pixel_width}",
         "window + sink": f"{model.window_chunks * CHUNK_LATENT_FRAMES} + {model.sink_chunks * CHUNK_LATENT_FRAMES}",
         "hardware": torch.cuda.get_device_name(model.device) if on_cuda else f"{platform.machine()} CPU",

@@ -141,7 +141,7 @@ def build_network(
     shapes, dtypes = checkpoint.reader.shapes(), checkpoint.reader.dtypes()
     num_bytes = sum(torch.Size(shapes[key]).numel() * dtypes[key].itemsize for key in shapes)
     would_shrink = not _is_fp8(checkpoint) if run.fp8 else set(dtypes.values()) == {torch.float32}
-    make = partial(LingBotDiT, fp8=run.fp8)
+    make = partial(LingBotDiT, fp8=run.fp8, attention=run.attention)
     copy = nullcontext()
     if run.copies and would_shrink and num_bytes >= convert.MIN_BYTES:
         kind, identity, config = run.copies[0], checkpoint.reader.identity(), checkpoint.layout.config

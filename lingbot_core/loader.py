@@ -31,6 +31,7 @@ from lingbot_core.checkpoints import (
     views_of,
 )
 from lingbot_core.decoder import StreamingDecoder
+from lingbot_core.kernels.attention import Choice, choose
 from lingbot_core.layouts import taehv as taehv_layout
 from lingbot_core.layouts import umt5 as umt5_layout
 from lingbot_core.layouts import wan_vae as vae_layout
@@ -101,6 +102,11 @@ class LoadedModel:
     memory: preflight.RunMemory
     """What a run takes, at the frame size of the options."""
 
+    @property
+    def attention(self) -> Choice:
+        """How the network computes attention to itself."""
+        return choose(self.dit.attention, self.device, self.dtype, self.dit.config.head_dim)
+
 
 def find_files(
     variant: Variant, options: ModelOptions, say: Say, make_room: MakeRoom | None = None
@@ -139,6 +145,7 @@ def load_model(
     found = find_files(variant, options, say, make_room)
 
     dit = open_network(found["dit"], run, places.cache_dir)
+    choose(run.attention, run.device, run.dtype, dit.layout.config.head_dim)  # raises before weights are read
     encoder = open_checkpoint(found["vae"].path, partial(vae_layout.identify, half="encoder"))
     decoder_path = options.decoder_file or found["taehv" if variant.decoder == "taehv" else "vae"].path
     decoder: Checkpoint[Any]
@@ -225,7 +232,7 @@ def random_model(
         dtype=run.dtype,
         precision=run.precision,
         identity=name,
-        dit=make_random(partial(LingBotDiT, fp8=run.fp8), sizes.dit),
+        dit=make_random(partial(LingBotDiT, fp8=run.fp8, attention=run.attention), sizes.dit),
         schedule=run.schedule,
         text=TextEncoder(
             partial(make_random, umt5.build_umt5, text_config, umt5.checkpoint_views),

@@ -13,6 +13,7 @@ import torch
 from lingbot_core.convert import Kind as CopyKind
 from lingbot_core.errors import InputError
 from lingbot_core.image_latents import MODES
+from lingbot_core.kernels.attention import AUTO, choose
 from lingbot_core.kernels.fp8 import fp8_failure
 from lingbot_core.preflight import RunMemory
 from lingbot_core.schedule import Schedule, make_schedule
@@ -28,6 +29,12 @@ PRECISIONS: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp32": torch.floa
 
 PRECISION_HELP = "default: bf16 on a GPU, fp32 on the CPU; fp8: faster and smaller, slightly inexact, newer GPUs only"
 """For command lines."""
+
+ATTENTION_HELP = "how attention is computed (default: auto, the best exact way); sage: 8 bits, slightly inexact"
+"""For command lines."""
+
+_HEAD_DIM = 128
+"""Of the published networks."""
 
 _COPIES: dict[str, tuple[CopyKind, ...]] = {"bf16": ("bf16",), "fp32": (), "fp8": ("fp8", "bf16")}
 """Our copies of the weights that each precision can be loaded from, best first."""
@@ -45,6 +52,9 @@ class ModelOptions:
 
     schedule: Literal["bf16", "fp32"] | None = None
     """Rounding of the noise levels; None: the variant's, which is bf16."""
+
+    attention: str = AUTO
+    """How attention is computed, one of ``kernels.attention.NAMES``."""
 
     device: str | None = None
     """Device in torch's words, such as ``cuda:1``; None: cuda if there is one, else cpu."""
@@ -117,6 +127,9 @@ class RunSettings:
     device: torch.device
     """Where the model runs, with its index on CUDA."""
 
+    attention: str
+    """How attention is computed; it works here for heads of the published size."""
+
     schedule: Schedule
     """Timesteps and noise levels."""
 
@@ -169,6 +182,8 @@ class RunSettings:
             raise InputError("Unknown precision.", got=repr(precision), need=" or ".join(PRECISIONS))
         if precision == "fp8":
             _check_fp8(device)
+        if options.attention != AUTO:
+            choose(options.attention, device, PRECISIONS[precision], _HEAD_DIM)
         if options.image_mode not in MODES:
             raise InputError("Unknown image mode.", got=repr(options.image_mode), need=" or ".join(MODES))
         window = variant.window_frames if options.window_frames is None else options.window_frames
@@ -184,6 +199,7 @@ class RunSettings:
             precision=precision,
             dtype=PRECISIONS[precision],
             device=device,
+            attention=options.attention,
             schedule=make_schedule(options.schedule or variant.schedule),
             window_chunks=window // CHUNK_LATENT_FRAMES,
             sink_chunks=sink // CHUNK_LATENT_FRAMES,

@@ -11,6 +11,7 @@ from comfy_api.latest import io
 
 from lingbot_core.errors import InputError
 from lingbot_core.image_latents import MODES
+from lingbot_core.kernels.attention import NAMES as ATTENTIONS
 from lingbot_core.options import PRECISIONS, ModelOptions
 from lingbot_core.preflight import SMALLEST_FRAME
 from lingbot_core.schedule import SCHEDULES
@@ -115,6 +116,14 @@ class LingBotWorldLoader(io.ComfyNode):
                     tooltip="Folder on the server with <org>/<repo>/... as on Hugging Face. If set, nothing else is "
                     "looked at and nothing is downloaded. Empty: the usual places.",
                 ),
+                io.Combo.Input(
+                    "attention",
+                    options=list(ATTENTIONS),
+                    default=ATTENTIONS[0],
+                    optional=True,
+                    tooltip="How attention is computed. auto: the best exact way that works here. "
+                    "sage: SageAttention in 8 bits, if installed; slightly inexact.",
+                ),
             ],
             outputs=[
                 ModelSocket.Output("model", display_name="model", tooltip="The model, for the nodes of this pack.")
@@ -136,6 +145,7 @@ class LingBotWorldLoader(io.ComfyNode):
         image_mode: str = MODES[0],
         download: bool = True,
         checkpoint_root: str = "",
+        attention: str = ATTENTIONS[0],
     ) -> io.NodeOutput:
         from lingbot_core.loader import find_files
 
@@ -144,6 +154,7 @@ class LingBotWorldLoader(io.ComfyNode):
         options = ModelOptions(
             precision=cast(Literal["bf16", "fp32", "fp8"] | None, _unless_auto(precision)),
             schedule=cast(Literal["bf16", "fp32"] | None, _unless_auto(schedule)),
+            attention=attention,
             device=str(host.torch_device()),
             image_mode=cast(Literal["exact", "repeat"], image_mode),
             checkpoint_root=Path(checkpoint_root) if checkpoint_root else None,

@@ -70,6 +70,14 @@ def test_resolve_when_fp8_can_be_computed_has_bf16_activations(monkeypatch: pyte
     assert run.fp8 and run.dtype == torch.bfloat16 and run.copies == ("fp8", "bf16")
 
 
+def test_resolve_when_an_attention_is_named_that_does_not_work_lists_what_does():
+    assert RunSettings.resolve(VARIANT, ModelOptions(device="cpu", attention="sdpa")).attention == "sdpa"
+    with pytest.raises(InputError, match=r"Attention by cuDNN is not possible on cpu.*a GPU.*auto or sdpa"):
+        RunSettings.resolve(VARIANT, ModelOptions(device="cpu", attention="cudnn"))
+    with pytest.raises(InputError, match=r"Unknown attention.*'fastest'.*auto or cudnn"):
+        RunSettings.resolve(VARIANT, ModelOptions(device="cpu", attention="fastest"))
+
+
 def test_resolve_when_cuda_is_asked_for_and_absent_names_the_cpu(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match="--device cpu"):

@@ -73,6 +73,7 @@ SCHEMAS: dict[str, Schema] = {
             Widget("image_mode", "COMBO", "exact"),
             Widget("download", "BOOLEAN", True),
             Widget("checkpoint_root", "STRING", ""),
+            Widget("attention", "COMBO", "auto"),
         ),
         (MODEL,),
         width=440,

@@ -15,8 +15,9 @@ from lingbot_core.errors import Cancelled
 from lingbot_core.executor.local import LocalExecutor
 from lingbot_core.image_latents import MODES
 from lingbot_core.journal import DEFAULT_BUDGET_GIB, Journal
+from lingbot_core.kernels.attention import AUTO, NAMES
 from lingbot_core.loader import load_model
-from lingbot_core.options import PRECISION_HELP, PRECISIONS, ModelOptions, RunSettings
+from lingbot_core.options import ATTENTION_HELP, PRECISION_HELP, PRECISIONS, ModelOptions, RunSettings
 from lingbot_core.photo import FITS
 from lingbot_core.preflight import explain_out_of_memory
 from lingbot_core.schedule import SCHEDULES
@@ -57,6 +58,7 @@ def _model_options(args: argparse.Namespace, variant: Variant) -> ModelOptions:
     """How to load the model, checked."""
     options = ModelOptions(
         precision=args.precision,
+        attention=args.attention,
         schedule=args.schedule,
         device=args.device,
         image_mode=args.image_mode,
@@ -130,6 +132,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model = parser.add_argument_group("with which model")
     model.add_argument("--device", help="default: cuda if there is one, else cpu")
     model.add_argument("--precision", choices=list(PRECISIONS), help=PRECISION_HELP)
+    model.add_argument("--attention", choices=NAMES, default=AUTO, help=ATTENTION_HELP)
     model.add_argument("--schedule", choices=SCHEDULES, help="rounding of the noise levels (default: upstream's, bf16)")
     model.add_argument(
         "--image-mode",

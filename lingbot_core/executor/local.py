@@ -20,7 +20,6 @@ from lingbot_core.errors import InputError, LingBotError, WeightsError
 from lingbot_core.executor.base import ChunkResult, PassProgress, RolloutRequest
 from lingbot_core.image_latents import ImageLatents
 from lingbot_core.journal import MemoryStore, RecordStore, read_known_chunks
-from lingbot_core.kernels.attention import attention_backend_name
 from lingbot_core.kv_cache import SinkWindowKVCache
 from lingbot_core.loader import LoadedModel
 from lingbot_core.rollout import ChunkRecord, Rollout, root_key
@@ -173,6 +172,8 @@ class LocalExecutor:
             "sink_chunks": model.sink_chunks,
             "image_mode": model.options.image_mode,
         }
+        if not model.attention.is_exact:
+            facts["attention"] = model.attention.name
         rollout = Rollout.open(
             root_key(request.photo, request.seed, facts),
             request.seed,
@@ -300,7 +301,7 @@ class LocalExecutor:
             wall_ms=timer.wall_ms(),
             num_frames=len(frames),
             pass_ms=timer.spans("pass"),
-            attention=attention_backend_name(),
+            attention=self.model.attention.label,
         )
         record = ChunkRecord(
             key=rollout.keys[index],

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lingbot_core.kernels.attention import attention
+from lingbot_core.kernels.attention import AUTO, attention, exact_name
 from lingbot_core.kernels.norms import layer_norm_modulate, rms_norm
 from lingbot_core.kernels.residual import affine, gated_residual
 from lingbot_core.kernels.rope import rope_angles, rotate
@@ -141,10 +141,10 @@ class RopeAngles:
 class SelfAttention(nn.Module):
     """Attention of a chunk to itself and to what the KV cache shows of the past."""
 
-    def __init__(self, config: DiTConfig, fp8: bool) -> None:
+    def __init__(self, config: DiTConfig, fp8: bool, backend: str) -> None:
         super().__init__()
         linear = Fp8Linear if fp8 else nn.Linear
-        self.config = config
+        self.config, self.backend = config, backend
         self.qkv = linear(config.dim, 3 * config.dim)
         self.norm_q = nn.RMSNorm(config.dim, config.eps)  # over all heads together
         self.norm_k = nn.RMSNorm(config.dim, config.eps)
@@ -162,16 +162,16 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor, rope: RopeAngles, cache: SinkWindowKVCache, layer: int) -> Tensor:
         """Update ``[L, C]`` for tokens ``x`` ``[L, C]``."""
         q = self.project(x, rope, cache, layer)
-        return self.o(attention(q, *cache.read(layer)).flatten(1))
+        return self.o(attention(q, *cache.read(layer), self.backend).flatten(1))
 
 
 class CrossAttention(nn.Module):
     """Attention of a chunk to the text. All text rows count, padding included."""
 
-    def __init__(self, config: DiTConfig, fp8: bool) -> None:
+    def __init__(self, config: DiTConfig, fp8: bool, backend: str) -> None:
         super().__init__()
         linear = Fp8Linear if fp8 else nn.Linear
-        self.config = config
+        self.config, self.backend = config, backend
         self.q = linear(config.dim, config.dim)
         self.kv = linear(config.dim, 2 * config.dim)
         self.norm_q = nn.RMSNorm(config.dim, config.eps)
@@ -186,7 +186,7 @@ class CrossAttention(nn.Module):
     def forward(self, x: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Update ``[L, C]`` for tokens ``x`` ``[L, C]``, from :meth:`encode_text`'s keys and values."""
         q = self._heads(rms_norm(self.q(x), self.norm_q.weight, self.config.eps))
-        return self.o(attention(q, k, v).flatten(1))
+        return self.o(attention(q, k, v, self.backend).flatten(1))
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.config.num_heads, self.config.head_dim))
@@ -195,17 +195,17 @@ class CrossAttention(nn.Module):
 class Block(nn.Module):
     """Self-attention, camera, text, feed-forward."""
 
-    def __init__(self, config: DiTConfig, fp8: bool) -> None:
+    def __init__(self, config: DiTConfig, fp8: bool, backend: str) -> None:
         super().__init__()
         linear = Fp8Linear if fp8 else nn.Linear
         dim, self.eps = config.dim, config.eps
         self.modulation = nn.Parameter(torch.empty(6, dim))
-        self.self_attn = SelfAttention(config, fp8)
+        self.self_attn = SelfAttention(config, fp8, backend)
         self.cam_injector_layer1 = linear(dim, dim)
         self.cam_injector_layer2 = linear(dim, dim)
         self.cam_scale_shift_layer = linear(dim, 2 * dim)
         self.norm3 = nn.LayerNorm(dim, config.eps)
-        self.cross_attn = CrossAttention(config, fp8)
+        self.cross_attn = CrossAttention(config, fp8, exact_name(backend))
         self.ffn = nn.Sequential(linear(dim, config.ffn_dim), nn.GELU(approximate="tanh"), linear(config.ffn_dim, dim))
 
     def encode_camera(self, camera: Tensor, out: Tensor) -> None:
@@ -272,11 +272,12 @@ class LingBotDiT(nn.Module):
     Args:
         config: Sizes.
         fp8: Compute the linear layers of the blocks in 8 bits.
+        attention: Which backend, one of ``kernels.attention.NAMES``; attention to the text is always exact.
     """
 
-    def __init__(self, config: DiTConfig, fp8: bool = False) -> None:
+    def __init__(self, config: DiTConfig, fp8: bool = False, attention: str = AUTO) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.attention = config, attention
         dim = config.dim
         self.patch_embedding = nn.Linear(config.in_channels * PATCH_CELLS, dim)
         self.text_embedding = nn.Sequential(
@@ -287,7 +288,7 @@ class LingBotDiT(nn.Module):
         self.patch_embedding_wancamctrl = nn.Linear(config.camera_channels * PATCH_CELLS, dim)
         self.c2ws_hidden_states_layer1 = nn.Linear(dim, dim)
         self.c2ws_hidden_states_layer2 = nn.Linear(dim, dim)
-        self.blocks = nn.ModuleList(Block(config, fp8) for _ in range(config.num_layers))
+        self.blocks = nn.ModuleList(Block(config, fp8, attention) for _ in range(config.num_layers))
         self.head = Head(config)
         self.requires_grad_(False)
 

@@ -82,7 +82,13 @@ def test_unknown_variant_of_an_old_graph_lists_the_known_ones(
 
 
 def test_unknown_choices_are_never_a_stack_trace(client: Client, graph: Graph) -> None:
-    for node_id, name in ((CAMERA, "preset"), (SAMPLER, "fit"), (MODEL, "precision"), (MODEL, "decoder")):
+    for node_id, name in (
+        (CAMERA, "preset"),
+        (SAMPLER, "fit"),
+        (MODEL, "precision"),
+        (MODEL, "decoder"),
+        (MODEL, "attention"),
+    ):
         broken = {key: {**value, "inputs": dict(value["inputs"])} for key, value in graph.items()}
         broken[node_id]["inputs"][name] = "nonsense"
         run = client.run(broken)

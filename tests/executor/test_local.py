@@ -17,6 +17,7 @@ from lingbot_core.errors import Cancelled, InputError, LingBotError, WeightsErro
 from lingbot_core.executor.base import PassProgress, TextEvent
 from lingbot_core.executor.local import LocalExecutor
 from lingbot_core.journal import Journal
+from lingbot_core.loader import LoadedModel
 from lingbot_core.timeline import chunk_pixel_frames
 from tests.tiny_engine import HEIGHT, WIDTH, assert_same_chunks, bent_path, build_model, make_request, run
 
@@ -292,6 +293,15 @@ def test_anything_that_changes_latents_changes_every_key(straight, change):
     else:
         model = build_model(window_frames=9)
     assert run(LocalExecutor(model), request)[0].key != straight[0].key
+
+
+@pytest.mark.parametrize("is_exact", [True, False])
+def test_another_attention_changes_the_keys_only_if_it_is_inexact(straight, monkeypatch, is_exact):
+    other = replace(build_model().attention, name="other", label="Other", is_exact=is_exact)
+    monkeypatch.setattr(LoadedModel, "attention", other)
+    chunk = run(LocalExecutor(build_model()), make_request(1))[0]
+    assert (chunk.key == straight[0].key) == is_exact
+    assert chunk.stats.attention == "Other"
 
 
 def test_bf16_run_resumes_bit_for_bit(tmp_path: Path):

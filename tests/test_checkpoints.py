@@ -228,7 +228,7 @@ def test_load_model_in_fp8_on_gpu_agrees_with_bf16_and_the_copy_with_the_cpus(
         flows[name, precision] = run_one_pass(model).float().cpu()
         (copies[name, precision],) = cache.rglob("*.safetensors")
     assert copies["cuda", "fp8"].read_bytes() == copies["cpu", "fp8"].read_bytes()
-    expected = flows["cuda", "bf16"]
-    assert 1e-4 < float((flows["cuda", "fp8"] - expected).norm() / expected.norm()) < 0.1
-    emulated = flows["cpu", "fp8"]
-    assert float((flows["cuda", "fp8"] - emulated).norm() / emulated.norm()) < 0.03
+    flow, exact, emulated = flows["cuda", "fp8"], flows["cuda", "bf16"], flows["cpu", "fp8"]
+    cost = float((flow - exact).norm() / exact.norm())
+    assert 0.01 < cost < 0.1
+    assert float((flow - emulated).norm() / exact.norm()) < 0.7 * cost, "not the same rounding on GPU and CPU"

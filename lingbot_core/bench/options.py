@@ -1,0 +1,80 @@
+# SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Options of ``lingbot-world bench``, and what can be wrong with them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lingbot_core.bench.comparison import ORDERS
+from lingbot_core.bench.report import check_outputs
+from lingbot_core.errors import InputError
+from lingbot_core.kernels.attention import AUTO, NAMES
+from lingbot_core.options import ATTENTION_HELP, PRECISION_HELP, PRECISIONS, ModelOptions
+from lingbot_core.photo import check_size
+from lingbot_core.random_weights import SIZES
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``lingbot-world bench``."""
+    parser.add_argument("slug", help="variant to measure; see `lingbot-world variants`")
+    parser.add_argument("--size", choices=list(SIZES), default="full", help="size of the network")
+    parser.add_argument("--precision", choices=list(PRECISIONS), help=PRECISION_HELP)
+    parser.add_argument("--attention", choices=NAMES, default=AUTO, help=ATTENTION_HELP)
+    parser.add_argument("--device", help="default: cuda if there is one, else cpu")
+    parser.add_argument("--total-blocks", type=int, help="chunks per rollout; default: until the window is full + 2")
+    parser.add_argument("--window", type=int, help="window in latent frames, the variant's by default")
+    parser.add_argument("--sink", type=int, help="sink in latent frames, the variant's by default")
+    parser.add_argument("--pixel-height", type=int, default=464)
+    parser.add_argument("--pixel-width", type=int, default=832)
+    parser.add_argument("--rollouts", type=int, default=5, help="measured rollouts, after one that is discarded")
+    parser.add_argument("--json", type=Path, help="also write all figures to this file")
+    parser.add_argument("--results", type=Path, help="append the tables to this Markdown file")
+
+    beside = parser.add_argument_group("beside FlashDreams")
+    beside.add_argument("--reference", type=Path, metavar="DIR", help="a FlashDreams checkout, measured as well")
+    beside.add_argument(
+        "--reference-chunks", type=int, help="chunks of its rollouts; default: until the window is full"
+    )
+    beside.add_argument(
+        "--reference-order",
+        choices=ORDERS,
+        default="auto",
+        help="alternate its rollouts with ours, or take turns and free memory; auto: alternate where both fit",
+    )
+    beside.add_argument(
+        "--compare", type=_indices, default=(), metavar="I,J", help="chunks to compare; default: 5 and the last one"
+    )
+
+
+def _indices(text: str) -> tuple[int, ...]:
+    """Chunk indices from ``5,20``."""
+    return tuple(int(part) for part in text.split(","))
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raise when options do not go together; looks at nothing but them, and folders."""
+    check_size(args.pixel_height, args.pixel_width)
+    counts = ("--rollouts", args.rollouts), ("--total-blocks", args.total_blocks)
+    for option, value in (*counts, ("--reference-chunks", args.reference_chunks)):
+        if value is not None and value < 1:
+            raise InputError("There is nothing to measure.", got=f"{option} {value}", need="at least 1")
+    check_outputs(args.json, args.results)
+
+
+def model_options(args: argparse.Namespace) -> ModelOptions:
+    """What the model is built with."""
+    return ModelOptions(
+        precision=args.precision,
+        attention=args.attention,
+        device=args.device,
+        window_frames=args.window,
+        sink_frames=args.sink,
+        frame_size=frame_size(args),
+    )
+
+
+def frame_size(args: argparse.Namespace) -> tuple[int, int]:
+    """Height and width in pixels."""
+    return args.pixel_height, args.pixel_width

@@ -15,6 +15,9 @@ from lingbot_core.options import ATTENTION_HELP, PRECISION_HELP, PRECISIONS, Mod
 from lingbot_core.photo import check_size
 from lingbot_core.random_weights import SIZES
 
+MODES = ("--breakdown", "--elementwise")
+"""Options that measure something else than whole rollouts."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``lingbot-world bench``."""
@@ -31,6 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rollouts", type=int, default=5, help="measured rollouts, after one that is discarded")
     parser.add_argument("--json", type=Path, help="also write all figures to this file")
     parser.add_argument("--results", type=Path, help="append the tables to this Markdown file")
+
+    inside = parser.add_argument_group("one pass instead of whole rollouts")
+    inside.add_argument("--breakdown", action="store_true", help="time by group of kernels, and what the card can do")
+    inside.add_argument("--elementwise", action="store_true", help="bandwidth of each fused kernel, against a copy")
+    inside.add_argument("--chunk", type=int, help="whose pass; default: the one that fills the window")
 
     beside = parser.add_argument_group("beside FlashDreams")
     beside.add_argument("--reference", type=Path, metavar="DIR", help="a FlashDreams checkout, measured as well")
@@ -60,6 +68,15 @@ def check(args: argparse.Namespace) -> None:
     for option, value in (*counts, ("--reference-chunks", args.reference_chunks)):
         if value is not None and value < 1:
             raise InputError("There is nothing to measure.", got=f"{option} {value}", need="at least 1")
+    if args.chunk is not None and args.chunk < 0:
+        raise InputError("There is no such chunk.", got=f"--chunk {args.chunk}", need="0 or more")
+    modes = [option for option in MODES if getattr(args, option.strip("-").replace("-", "_"))]
+    if args.reference is not None and modes:
+        raise InputError(
+            "FlashDreams is measured beside whole rollouts only.",
+            got=f"--reference with {' and '.join(modes)}",
+            do="Run the command twice.",
+        )
     check_outputs(args.json, args.results)
 
 

@@ -132,13 +132,15 @@ class ComfyServer:
         host: What to run.
         base: Its folders; only one server at a time.
         options: More options of the command line.
+        gpu: Run on the GPU.
     """
 
-    def __init__(self, host: ComfyHost, base: ComfyBase, options: Sequence[str] = ()) -> None:
+    def __init__(self, host: ComfyHost, base: ComfyBase, options: Sequence[str] = (), *, gpu: bool = False) -> None:
         self.host, self.base = host, base
         self.url = f"http://127.0.0.1:{(port := _free_port())}"
         self.log_path = base.folder / f"server_{port}.log"
-        command = [str(host.python), "-u", str(host.folder / "main.py"), "--cpu", "--port", str(port)]
+        command = [str(host.python), "-u", str(host.folder / "main.py"), "--port", str(port)]
+        command += [] if gpu else ["--cpu"]
         command += ["--base-directory", str(base.folder), "--disable-api-nodes", "--disable-auto-launch"]
         command += ["--database-url", "sqlite:///:memory:", *options]
         environment = {

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from typing import Any
@@ -31,8 +32,23 @@ if "server" in sys.modules:  # the test runner imports this file as well, outsid
                 "num_bytes": sum(engine.num_bytes for engine in engines),
                 "num_engines": len(engines),
                 "num_registered": len(registered),
+                "gpu": _gpu_state() if mm.get_torch_device().type == "cuda" else None,
             }
         )
+
+    def _gpu_state() -> dict[str, Any]:
+        """Memory of the GPU in bytes, and how the host manages it."""
+        device = mm.get_torch_device()
+        dynamic = getattr(sys.modules.get("comfy.memory_management"), "aimdo_enabled", False)
+        return {
+            "free": torch.cuda.mem_get_info(device)[0],
+            "allocated": torch.cuda.memory_allocated(device),
+            "unused": torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device),
+            "kept_for_inference": mm.minimum_inference_memory(),
+            "allocator": torch.cuda.get_allocator_backend(),
+            "vram_state": mm.vram_state.name,
+            "dynamic_vram": bool(dynamic),
+        }
 
     class Conditioning:
         """An encoding in exactly the form of core CLIP Text Encode with a wan CLIP."""
@@ -104,6 +120,24 @@ if "server" in sys.modules:  # the test runner imports this file as well, outsid
             mm.free_memory(1e30, mm.get_torch_device())
             return ()
 
+    class Fingerprint:
+        """Tells the page a hash of the values of latents or pictures."""
+
+        RETURN_TYPES = ()
+        FUNCTION = "execute"
+        CATEGORY = "test"
+        OUTPUT_NODE = True
+
+        @classmethod
+        def INPUT_TYPES(cls) -> dict[str, Any]:
+            return {"required": {}, "optional": {"latent": ("LATENT",), "image": ("IMAGE",)}}
+
+        def execute(self, latent: Any = None, image: Any = None) -> dict[str, Any]:
+            tensors = [*([latent["samples"]] if latent is not None else []), *([image] if image is not None else [])]
+            assert tensors and all(tensor.isfinite().all() for tensor in tensors)
+            values = b"".join(tensor.detach().cpu().float().contiguous().numpy().tobytes() for tensor in tensors)
+            return {"ui": {"fingerprint": [hashlib.sha256(values).hexdigest()]}}
+
     class Camera:
         """Tells the page which poses it was given."""
 
@@ -122,6 +156,7 @@ if "server" in sys.modules:  # the test runner imports this file as well, outsid
     NODE_CLASS_MAPPINGS = {
         "LingBotTestCamera": Camera,
         "LingBotTestConditioning": Conditioning,
+        "LingBotTestFingerprint": Fingerprint,
         "LingBotTestPicture": Picture,
         "LingBotTestSaveConditioning": SaveConditioning,
         "LingBotTestFreeMemory": FreeMemory,

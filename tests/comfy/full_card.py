@@ -44,6 +44,7 @@ class FullCard:
     def leave(self, num_bytes: float) -> None:
         """Hold so much that the server can get so many bytes more than it has."""
         self.release()
+        torch.zeros(1, device="cuda")  # what a first use takes, it takes now
         gpu = gpu_state(self._client)
         num_held = int(gpu["free"] + gpu["unused"] - num_bytes)
         assert num_held > 0, f"the card has only {gpu['free'] / GIB:.1f} GiB free"

@@ -20,7 +20,7 @@ help:
 	@echo "make test    the tests"
 	@echo "make test-comfy  the tests against a real ComfyUI (COMFYUI_PATH, ~/comfy/ComfyUI, or the one around this folder)"
 	@echo "make lint    ruff check, ruff format, pyright"
-	@echo "make bench   speed and memory of SLUG=$(SLUG), random weights, needs a GPU"
+	@echo "make bench   speed and memory of SLUG=$(SLUG), random weights, needs a GPU; ARGS=\"--help\" lists options"
 	@echo "make venv    only the environment in $(VENV), development tools included"
 	@echo "make clean   remove $(BUILD); the environment stays"
 

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -189,7 +190,12 @@ def load_model(
 
 
 def random_model(
-    variant: Variant, options: ModelOptions | None = None, *, size: str = "full", seed: int = 0
+    variant: Variant,
+    options: ModelOptions | None = None,
+    *,
+    size: str = "full",
+    text_size: str = "tiny",
+    seed: int = 0,
 ) -> LoadedModel:
     """A variant with random weights made on the device: same speed and memory, pictures of noise.
 
@@ -197,21 +203,22 @@ def random_model(
         variant: Decides window, sink and decoder.
         options: How to run it; where to find weights is not looked at.
         size: One of ``random_weights.SIZES``; ``full`` is the published architecture.
+        text_size: Same, for the text encoder, which is not part of ``size``.
         seed: Seed of the weights; their values also depend on device and precision.
 
     Raises:
         InputError: An option is not possible.
         ResourceError: Not enough memory.
     """
-    options, sizes = options or ModelOptions(), SIZES[size]
+    options, sizes, text_config = options or ModelOptions(), SIZES[size], SIZES[text_size].text
     run = RunSettings.resolve(variant, options)
     with torch.device("meta"):
         num_parameters = sum(parameter.numel() for parameter in LingBotDiT(sizes.dit).parameters())
-    memory = run.memory(variant, sizes.dit, num_parameters, 0, sizes.vae.base_dim)
+    text_parameters = sum(map(prod, umt5.native_shapes(text_config).values()))
+    memory = run.memory(variant, sizes.dit, num_parameters, text_parameters, sizes.vae.base_dim)
     _check_memory(memory, run.device)
     name = f"random-{size}-{seed}"
     with tempfile.TemporaryDirectory() as folder:
-        text_config = SIZES["tiny"].text
         write_test_tokenizer(Path(folder), text_config.vocab_size)
         tokenizer = PromptTokenizer(Path(folder))
         assert tokenizer.identity and tokenizer.vocab_size  # read now, before the folder goes
@@ -239,7 +246,7 @@ def random_model(
             tokenizer,
             run.device,
             run.dtype,
-            name,
+            f"random-{text_size}-{seed}",
         ),
         decoder=StreamingDecoder(decoder, f"{variant.decoder}-{name}-{run.precision}"),
         build_image_encoder=partial(make_random, WanVAEEncoder, sizes.vae),

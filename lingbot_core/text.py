@@ -239,10 +239,15 @@ class TextEncoder:
         """
         assert prompts, "no prompt to encode"
         prepared = [self._tokenize(prompt) for prompt in prompts]
+        model = self.load()
+        self.tokenizer.check_vocabulary(model.shared.num_embeddings)
+        return torch.stack([self._encode_tokens(model, tokens) for tokens in prepared])
+
+    def load(self) -> UMT5EncoderModel:
+        """Bring the model into memory, where it stays until :meth:`release`; ``encode`` does so itself."""
         if self._model is None:
             self._model = self._build_model()
-        self.tokenizer.check_vocabulary(self._model.shared.num_embeddings)
-        return torch.stack([self._encode_tokens(self._model, tokens) for tokens in prepared])
+        return self._model
 
     def release(self) -> None:
         """Free the model. The next ``encode`` builds it again."""

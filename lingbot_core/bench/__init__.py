@@ -1,20 +1,23 @@
 # SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``lingbot-world bench``: speed and memory on random weights.
+"""``lingbot-world bench``: speed, memory and errors on random weights.
 
 Speed does not depend on the values of the weights, so no checkpoint is needed: the
 true architecture is built with random ones. One rollout through every cache length is
 discarded, then each chunk index is reported as median and 90th percentile over rollouts.
+Other options measure single passes and kernels, the time to the first frame, and what 8 bits
+cost in accuracy.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 
-from lingbot_core.bench import breakdown, comparison, elementwise, report, rollouts
+from lingbot_core.bench import breakdown, comparison, elementwise, first_frame, precision_error, rollouts
 from lingbot_core.bench.options import add_arguments, check, frame_size, model_options
+from lingbot_core.bench.report import Section, environment, write
 from lingbot_core.bench.rollouts import Say
 from lingbot_core.errors import InputError
 from lingbot_core.loader import random_model
@@ -28,23 +31,58 @@ __all__ = ["add_arguments", "run"]
 def run(args: argparse.Namespace, say: Say = print) -> int:
     """Measure, print the tables, and write the files asked for."""
     check(args)
-    variant = get_variant(args.slug)
-    settings = RunSettings.resolve(variant, model_options(args))
+    settings = RunSettings.resolve(get_variant(args.slug), model_options(args))
     if args.reference is not None:
         comparison.check_reference(args.reference, settings.device)
     if args.breakdown and settings.device.type != "cuda":
         raise InputError("--breakdown needs a GPU.", got=f"device {settings.device}", do="Leave it out.")
-    measure = _one_pass if args.breakdown or args.elementwise else _rollouts
-    sections = [measure(args, settings, say)]
-    for section in sections:
-        say(section.markdown())
-    report.write(sections, args.json, args.results)
+    if args.breakdown or args.elementwise:
+        section = _one_pass(args, settings, say)
+    elif args.first_frame:
+        section = _first_frame(args, settings, say)
+    elif args.error:
+        section = _error(args, settings, say)
+    else:
+        section = _rollouts(args, settings, say)
+    say(section.markdown())
+    write([section], args.json, args.results)
     return 0
 
 
-def _one_pass(args: argparse.Namespace, settings: RunSettings, say: Say) -> report.Section:
+def _section(args: argparse.Namespace, settings: RunSettings, prefix: str, body: str, data: dict, **facts) -> Section:
+    """A measurement with what is needed to repeat it."""
+    facts = {**environment(settings, args.slug, args.size, frame_size(args)), **facts}
+    return Section(f"{prefix}{args.slug}, {settings.precision}, {facts['hardware']}", facts, body, data)
+
+
+def _rollouts(args: argparse.Namespace, settings: RunSettings, say: Say) -> Section:
+    """Whole rollouts of ours, and of FlashDreams where one is given."""
+    size = frame_size(args)
+    build = partial(random_model, get_variant(args.slug), model_options(args), size=args.size)
+    capacity = settings.window_chunks + settings.sink_chunks
+    num_chunks = args.total_blocks or capacity + 2
+    say(f"Measuring {args.slug}: {args.rollouts} rollouts of {num_chunks} chunks, after one discarded.")
+    compared_body, compared_data = "", {}
+    if args.reference is None:
+        measured = rollouts.measure(build(), num_chunks, args.rollouts, size, say)
+    else:
+        plan = comparison.Plan(
+            num_chunks, args.reference_chunks or capacity, args.rollouts, args.reference_order, args.compare
+        )
+        indices = plan.compared()
+        both = comparison.compare(args.reference, build, size, plan, say)
+        compared = comparison.compared_chunks(both, indices, capacity)
+        compared_body = f"\n\n{comparison.comparison_markdown(both, compared)}"
+        compared_data = comparison.comparison_data(both, compared)
+        measured = both.own
+    rows = rollouts.summarise(measured, capacity)
+    body, data = rollouts.rollouts_markdown(rows) + compared_body, {**rollouts.rollouts_data(rows), **compared_data}
+    return _section(args, settings, "", body, data, rollouts=f"{len(measured)}, after one that is not counted")
+
+
+def _one_pass(args: argparse.Namespace, settings: RunSettings, say: Say) -> Section:
     """Single passes, and the kernels in them."""
-    size, fp8 = frame_size(args), settings.fp8
+    size = frame_size(args)
     body: list[str] = []
     data: dict[str, object] = {}
     model = random_model(get_variant(args.slug), model_options(args), size=args.size)
@@ -56,38 +94,43 @@ def _one_pass(args: argparse.Namespace, settings: RunSettings, say: Say) -> repo
         data |= breakdown.breakdown_data(found)
     if args.elementwise:
         say("Measuring the kernels between the matrix products.")
-        config = model.dit.config
-        rates = elementwise.measure(config, chunk_tokens(*size), settings.dtype, settings.device, fp8)
+        shape = model.dit.config, chunk_tokens(*size)
+        rates = elementwise.measure(*shape, settings.dtype, settings.device, settings.fp8)
         body.append(elementwise.elementwise_markdown(rates))
         data["elementwise"] = [{**asdict(rate), "fraction": rate.fraction} for rate in rates]
-    facts = report.environment(model, args.size, size)
-    title = f"One pass of {model.variant.slug}, {model.precision}, {facts['hardware']}"
-    return report.Section(title, facts, "\n\n".join(body), data)
+    return _section(args, settings, "One pass of ", "\n\n".join(body), data)
 
 
-def _rollouts(args: argparse.Namespace, settings: RunSettings, say: Say) -> report.Section:
-    """Whole rollouts of ours, and of FlashDreams where one is given."""
-    variant, size = get_variant(args.slug), frame_size(args)
-    build = partial(random_model, variant, model_options(args), size=args.size)
-    capacity = settings.window_chunks + settings.sink_chunks
-    num_chunks = args.total_blocks or capacity + 2
-    say(f"Measuring {variant.slug}: {args.rollouts} rollouts of {num_chunks} chunks, after one discarded.")
-    if args.reference is None:
-        model = build()
-        measured = rollouts.measure(model, num_chunks, args.rollouts, size, say)
-        rows = rollouts.summarise(measured, capacity)
-        return rollouts.section(model, args.size, size, rows, len(measured))
-    plan = comparison.Plan(
-        num_chunks, args.reference_chunks or capacity, args.rollouts, args.reference_order, args.compare
+def _first_frame(args: argparse.Namespace, settings: RunSettings, say: Say) -> Section:
+    """Time to the first frame."""
+    text_size = args.text_size or args.size
+    setup = first_frame.Setup(
+        slug=args.slug,
+        size=args.size,
+        text_size=text_size,
+        precision=args.precision,
+        attention=args.attention,
+        device=args.device,
+        window=args.window,
+        sink=args.sink,
+        height=args.pixel_height,
+        width=args.pixel_width,
     )
-    indices = plan.compared()
-    both, model = comparison.compare(args.reference, build, size, plan, say)
-    rows = rollouts.summarise(both.own, capacity)
-    own = rollouts.section(model, args.size, size, rows, len(both.own))
-    compared = comparison.compared_chunks(both, indices, capacity)
-    return report.Section(
-        own.title,
-        own.facts,
-        f"{own.body}\n\n{comparison.comparison_markdown(both, compared)}",
-        {**own.data, **comparison.comparison_data(both, compared)},
-    )
+    say(f"Starting two processes one after the other for the first frames of {args.slug}.")
+    found = first_frame.measure(setup, say)
+    data: dict[str, object] = {"first_frame": {cache: asdict(times) for cache, times in found.items()}}
+    body = first_frame.first_frame_markdown(found, text_size)
+    return _section(args, settings, "First frames of ", body, data)
+
+
+def _error(args: argparse.Namespace, settings: RunSettings, say: Say) -> Section:
+    """Errors of fp8 against bf16."""
+    variant, options = get_variant(args.slug), model_options(args)
+    exact, fp8 = (replace(options, precision=precision) for precision in ("bf16", "fp8"))
+    settings = RunSettings.resolve(variant, fp8)
+    build_exact, build = (partial(random_model, variant, choice, size=args.size) for choice in (exact, fp8))
+    num_chunks = args.total_blocks or precision_error.NUM_CHUNKS
+    say(f"Comparing fp8 with bf16 on {args.slug}.")
+    found = precision_error.measure(build_exact, build, frame_size(args), num_chunks, say)
+    body, data = precision_error.error_markdown(found), precision_error.error_data(found)
+    return _section(args, settings, "Errors of ", body, data)

@@ -112,7 +112,7 @@ def compare(
     frame_size: tuple[int, int],
     plan: Plan,
     say: Say,
-) -> tuple[Measured, LoadedModel]:
+) -> Measured:
     """Measure both engines.
 
     Args:
@@ -123,7 +123,7 @@ def compare(
         say: Told how it goes on.
 
     Returns:
-        All times, and our model.
+        All times.
     """
     module = open_checkout(folder)
     model = build_own()
@@ -142,7 +142,7 @@ def compare(
         runner.rate("after", model)
         own.close()
         reference.close()
-        return measured, model
+        return measured
     runner.own_turn(model, "before ours")
     del model  # nobody else holds it
     gc.collect()
@@ -156,7 +156,7 @@ def compare(
     model = build_own()
     runner.own_turn(model, "before ours again")
     runner.rate("after", model)
-    return measured, model
+    return measured
 
 
 class _Runner:

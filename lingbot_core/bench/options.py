@@ -15,7 +15,7 @@ from lingbot_core.options import ATTENTION_HELP, PRECISION_HELP, PRECISIONS, Mod
 from lingbot_core.photo import check_size
 from lingbot_core.random_weights import SIZES
 
-MODES = ("--breakdown", "--elementwise")
+MODES = ("--breakdown", "--elementwise", "--first-frame", "--error")
 """Options that measure something else than whole rollouts."""
 
 
@@ -39,6 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     inside.add_argument("--breakdown", action="store_true", help="time by group of kernels, and what the card can do")
     inside.add_argument("--elementwise", action="store_true", help="bandwidth of each fused kernel, against a copy")
     inside.add_argument("--chunk", type=int, help="whose pass; default: the one that fills the window")
+
+    other = parser.add_argument_group("other measurements")
+    other.add_argument("--first-frame", action="store_true", help="time to the first frame in a new process")
+    other.add_argument("--text-size", choices=list(SIZES), help="text encoder of --first-frame; default: as --size")
+    other.add_argument("--error", action="store_true", help="errors of fp8 against bf16, by block and by chunk")
 
     beside = parser.add_argument_group("beside FlashDreams")
     beside.add_argument("--reference", type=Path, metavar="DIR", help="a FlashDreams checkout, measured as well")
@@ -71,6 +76,8 @@ def check(args: argparse.Namespace) -> None:
     if args.chunk is not None and args.chunk < 0:
         raise InputError("There is no such chunk.", got=f"--chunk {args.chunk}", need="0 or more")
     modes = [option for option in MODES if getattr(args, option.strip("-").replace("-", "_"))]
+    if len(modes) > 1 and set(modes) != {"--breakdown", "--elementwise"}:
+        raise InputError("These are measured one at a time.", got=" and ".join(modes), do="Run the command twice.")
     if args.reference is not None and modes:
         raise InputError(
             "FlashDreams is measured beside whole rollouts only.",

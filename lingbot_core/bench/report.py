@@ -15,7 +15,10 @@ from pathlib import Path
 import torch
 
 from lingbot_core.errors import OutputError
-from lingbot_core.loader import LoadedModel
+from lingbot_core.kernels.attention import choose
+from lingbot_core.models.dit import LingBotDiT
+from lingbot_core.options import RunSettings
+from lingbot_core.random_weights import SIZES
 from lingbot_core.timeline import CHUNK_LATENT_FRAMES
 
 
@@ -79,25 +82,28 @@ def command() -> str:
     return " ".join(["lingbot-world", *sys.argv[1:]])
 
 
-def environment(model: LoadedModel, size: str, frame_size: tuple[int, int]) -> dict[str, object]:
+def environment(settings: RunSettings, slug: str, size: str, frame_size: tuple[int, int]) -> dict[str, object]:
     """What a reader needs to repeat a measurement.
 
     Args:
-        model: What was measured.
+        settings: How the model runs.
+        slug: Its variant.
         size: Name of its size.
         frame_size: Height and width of the frames in pixels.
     """
-    num_parameters = sum(parameter.numel() for parameter in model.dit.parameters())
-    window, sink = (chunks * CHUNK_LATENT_FRAMES for chunks in (model.window_chunks, model.sink_chunks))
+    config, device = SIZES[size].dit, settings.device
+    with torch.device("meta"):
+        num_parameters = sum(parameter.numel() for parameter in LingBotDiT(config).parameters())
+    window, sink = (chunks * CHUNK_LATENT_FRAMES for chunks in (settings.window_chunks, settings.sink_chunks))
     return {
-        "variant": model.variant.slug,
+        "variant": slug,
         "network": f"{size}, {num_parameters / 1e9:.2f} B parameters, random weights",
-        "precision": model.precision,
-        "attention": model.attention.label,
+        "precision": settings.precision,
+        "attention": choose(settings.attention, device, settings.dtype, config.head_dim).label,
         "frame": "{}x{}".format(*frame_size),
         "window + sink": f"{window} + {sink} latent frames",
-        "hardware": hardware(model.device),
-        "versions": versions(model.device),
+        "hardware": hardware(device),
+        "versions": versions(device),
         "command": f"`{command()}`",
     }
 

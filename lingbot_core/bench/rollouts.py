@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import torch
 
-from lingbot_core.bench.report import Section, environment, p90, table
+from lingbot_core.bench.report import p90, table
 from lingbot_core.camera.presets import make_preset
-from lingbot_core.executor.base import RolloutRequest, TextEvent
+from lingbot_core.executor.base import ChunkResult, RolloutRequest, TextEvent
 from lingbot_core.executor.local import LocalExecutor
 from lingbot_core.loader import LoadedModel
 from lingbot_core.stats import ChunkStats
@@ -71,12 +71,16 @@ class OwnRollouts:
 
     def run(self) -> list[ChunkStats]:
         """Stats of every chunk of one more rollout."""
+        return [chunk.stats for chunk in self.stream()]
+
+    def stream(self) -> Iterator[ChunkResult]:
+        """Chunks of one more rollout."""
         if self.model.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.model.device)
         # another seed is another rollout: nothing of the one before is reused but the photo's latents
         request = replace(self._request, seed=self._num_done)
         self._num_done += 1
-        return [chunk.stats for chunk in self._executor.stream(request)]
+        return self._executor.stream(request)
 
     def close(self) -> None:
         """Free what they take beside the model."""
@@ -127,9 +131,8 @@ def summarise(measured: Sequence[Sequence[ChunkStats]], capacity_chunks: int) ->
     return rows
 
 
-def section(model: LoadedModel, size: str, frame_size: tuple[int, int], rows: Sequence[ChunkRow], num: int) -> Section:
-    """The rows as text, ``num`` rollouts having been measured."""
-    facts = {**environment(model, size, frame_size), "rollouts": f"{num}, after one that is not counted"}
+def rollouts_markdown(rows: Sequence[ChunkRow]) -> str:
+    """The rows as text."""
     headings = ["chunk", "visible frames", "encode", "4 passes", "each pass", "cache update", "decode", "wall", "fps"]
     cells = [
         [
@@ -146,12 +149,14 @@ def section(model: LoadedModel, size: str, frame_size: tuple[int, int], rows: Se
         ]
         for row in rows
     ]
-    body = (
+    return (
         "Medians in ms over the rollouts, 90th percentiles in brackets; visible frames are latent frames. Stages run "
         "beside each other: the decoder beside the cache update and the next chunk, the photo encoder one chunk ahead. "
         "The 4 passes include the camera branch of the chunk. Wall is what a chunk adds to the whole.\n\n"
+        + table([*headings, "peak GiB"], cells)
     )
-    title = f"{model.variant.slug}, {model.precision}, {facts['hardware']}"
-    return Section(
-        title, facts, body + table([*headings, "peak GiB"], cells), {"chunks": [asdict(row) for row in rows]}
-    )
+
+
+def rollouts_data(rows: Sequence[ChunkRow]) -> dict[str, object]:
+    """The rows for programs."""
+    return {"chunks": [asdict(row) for row in rows]}

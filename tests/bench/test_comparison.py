@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from lingbot_core.bench.comparison import Measured, Plan
 from lingbot_core.bench.flashdreams import ReferenceChunk
 from lingbot_core.cli import main
 from lingbot_core.errors import InputError
+from lingbot_core.loader import LoadedModel
 from tests.bench.test_rollouts import SLUG, TINY, stats
 from tests.tiny_engine import build_model
 
@@ -72,7 +74,7 @@ def run(plan: Plan, calls: list[str]) -> Measured:
         calls.append("build ours")
         return build_model()
 
-    return comparison.compare(Path("checkout"), build, SIZE, plan, lambda _: None)[0]
+    return comparison.compare(Path("checkout"), build, SIZE, plan, lambda _: None)
 
 
 def test_rollouts_alternate_where_both_fit(calls: list[str]) -> None:
@@ -95,6 +97,24 @@ def test_engines_take_turns_and_free_their_memory_where_not(calls: list[str]) ->
     ]
     assert [len(measured.own), len(measured.reference)] == [2, 1]
     assert [when for when, _ in measured.rates] == ["before ours", "before theirs", "before ours again", "after"]
+
+
+def test_taking_turns_frees_our_model_before_theirs_is_built(calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    models: list[weakref.ref] = []
+
+    class Careful(StandIn):
+        def __init__(self, *args) -> None:
+            assert [model() for model in models] == [None]
+            super().__init__(*args)
+
+    def build() -> LoadedModel:
+        model = build_model()
+        models.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr(comparison, "FlashDreams", Careful)
+    comparison.compare(Path("checkout"), build, SIZE, Plan(2, 1, 1, "separate"), lambda _: None)
+    assert len(models) == 2 and calls.count("theirs") == 2
 
 
 def test_order_follows_from_free_memory(calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

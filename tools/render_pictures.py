@@ -77,7 +77,8 @@ def _running() -> dict[str, Any]:
     ui = json.loads((FOLDER / "own-photo-preset-path.json").read_text("utf-8"))
     for node in ui["nodes"]:
         if node["type"] == "LingBotWorldLoader":
-            node["widgets_values"][-1] = CHECKPOINT
+            names = [socket["name"] for socket in node["inputs"]]  # all are widgets
+            node["widgets_values"][names.index("checkpoint_root")] = CHECKPOINT
         elif node["type"] == "LingBotStreamingSampler":
             node["widgets_values"] = [42, "fixed", 10, *RUN_SIZE, "stretch"]
     return {"name": "running", "ui": ui, "shot": str(SCREENSHOTS / "running.jpg"), "run": True}

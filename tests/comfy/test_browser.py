@@ -87,7 +87,8 @@ def test_running_sampler_shows_a_preview(
     graph = json.loads((FOLDER / "own-photo-preset-path.json").read_text("utf-8"))
     for node in graph["nodes"]:
         if node["type"] == "LingBotWorldLoader":
-            node["widgets_values"][-1] = checkpoint
+            names = [socket["name"] for socket in node["inputs"]]  # all are widgets
+            node["widgets_values"][names.index("checkpoint_root")] = checkpoint
         elif node["type"] == "LingBotStreamingSampler":
             node["widgets_values"] = [seed, "fixed", 8, HEIGHT, WIDTH, "stretch"]
     shot = tmp_path / "running.jpg"

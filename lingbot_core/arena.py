@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Device state of one rollout: the KV ring and the streaming decoder's state.
+"""Device state of one rollout: the KV ring, the passes' memory and the streaming decoder's state.
 
 An :class:`Arena` stands at one path of the tree of chunks at a time. Going back on
 that path, or over to another one, starts from the nearest state that can be had
@@ -18,10 +18,7 @@ from torch import Tensor
 
 from lingbot_core.decoder import DecoderState, StreamingDecoder
 from lingbot_core.kv_cache import KVSnapshot, SinkWindowKVCache
-from lingbot_core.models.dit import CameraModulation, LingBotDiT, TextContext
-
-MAX_TEXT_CONTEXTS = 2
-"""Texts whose cross-attention keys and values stay on the device (0.42 GB each at full size)."""
+from lingbot_core.passes import NetworkPasses
 
 
 @dataclass(frozen=True)
@@ -89,14 +86,14 @@ class SnapshotStore:
 
 @dataclass
 class Arena:
-    """KV ring and decoder state, and which chunks they hold.
+    """KV ring, memory of the passes, and decoder state; and which chunks they hold.
 
     Order of use: :meth:`rewind` to a path, then for each further chunk
     ``with arena.chunk(index, key):`` around its passes and :meth:`decode` for its pixels.
     """
 
-    dit: LingBotDiT
-    """The network whose keys and values the ring holds."""
+    passes: NetworkPasses
+    """The network over the ring."""
 
     cache: SinkWindowKVCache
     """The ring."""
@@ -113,12 +110,6 @@ class Arena:
     decoder_state: DecoderState | None = None
     """State behind ``decoder_path``; None stands for the state before chunk 0."""
 
-    camera: CameraModulation | None = None
-    """Scale and shift of the chunk in work, overwritten by the next; None before the first."""
-
-    texts: OrderedDict[str, TextContext] = field(default_factory=OrderedDict)
-    """Cross-attention keys and values by text identity, at most ``MAX_TEXT_CONTEXTS``."""
-
     @contextmanager
     def chunk(self, index: int, key: str) -> Iterator[None]:
         """Make room for a chunk's keys and values; keep them unless the body raises."""
@@ -130,16 +121,6 @@ class Arena:
             raise
         self.cache.commit_chunk()
         self.path.append(key)
-
-    def text_context(self, text_id: str, embedding: Tensor) -> TextContext:
-        """Keys and values of a text, computed when it was not used lately."""
-        if text_id not in self.texts:
-            while len(self.texts) >= MAX_TEXT_CONTEXTS:
-                self.texts.popitem(last=False)
-            parameter = next(self.dit.parameters())
-            self.texts[text_id] = self.dit.encode_text(embedding.to(parameter.device, parameter.dtype))
-        self.texts.move_to_end(text_id)
-        return self.texts[text_id]
 
     def rewind(self, keys: Sequence[str], snapshots: SnapshotStore) -> None:
         """Go to the last point of ``keys`` that needs no replay; ``len(self.path)`` tells which."""
@@ -183,9 +164,8 @@ class Arena:
     @property
     def num_bytes(self) -> int:
         """Device memory taken."""
-        camera = self.camera.gain_shift.nbytes if self.camera else 0
-        texts = sum(text.k.nbytes + text.v.nbytes for text in self.texts.values())
-        return self.cache.num_bytes + camera + texts + (self.decoder_state.num_bytes if self.decoder_state else 0)
+        decoder_state = self.decoder_state.num_bytes if self.decoder_state else 0
+        return self.cache.num_bytes + self.passes.num_bytes + decoder_state
 
     @property
     def num_snapshot_bytes(self) -> int:

@@ -32,6 +32,31 @@ class KVSnapshot:
         return self.k.nbytes + self.v.nbytes
 
 
+@dataclass(frozen=True)
+class KVView:
+    """A cache as a pass sees it: where to write, and what to attend to.
+
+    Views of one cache share its memory. They differ in how much is visible, which is all that a
+    recorded CUDA graph depends on: where to write is data.
+    """
+
+    k: Tensor
+    """Keys of all slots, ``[layers, S, N, D]``."""
+
+    v: Tensor
+    """Values, same shape."""
+
+    rows: Tensor
+    """Row of each token of the open chunk, int64 ``[L]``."""
+
+    num_visible_rows: int
+    """Rows to attend to, from the first; the open chunk's are among them."""
+
+    def visible(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Visible keys and values of one layer, ``[visible tokens, N, D]`` each."""
+        return self.k[layer, : self.num_visible_rows], self.v[layer, : self.num_visible_rows]
+
+
 class SinkWindowKVCache:
     """Ring of key and value slots for the first chunks (sink) and the newest ones (window).
 
@@ -43,10 +68,10 @@ class SinkWindowKVCache:
 
     Order of use, per chunk::
 
-        begin_chunk(i)                    # i == num_chunks
-        for each pass, for each layer:    # every pass overwrites the one before
-            write(layer, k, v); read(layer)
-        commit_chunk()                    # or abandon_chunk(), and begin_chunk(i) again
+        begin_chunk(i)      # i == num_chunks
+        view()              # passes write to its rows and attend to what it shows;
+                            # each pass overwrites the one before
+        commit_chunk()      # or abandon_chunk(), and begin_chunk(i) again
 
     Between chunks: ``truncate``, ``reset``, ``snapshot``, ``restore``.
 
@@ -67,6 +92,9 @@ class SinkWindowKVCache:
 
     sink_chunks: int
     """First chunks, visible for ever, not counted in the window; may be 0."""
+
+    rows: Tensor
+    """Rows of the open chunk's tokens, int64 ``[L]``, on the device; meaningless before the first chunk."""
 
     def __init__(
         self,
@@ -98,6 +126,7 @@ class SinkWindowKVCache:
         shape = (num_layers, self.capacity_chunks * tokens_per_chunk, num_heads, head_dim)
         self.k = torch.empty(shape, dtype=dtype, device=device)
         self.v = torch.empty(shape, dtype=dtype, device=device)
+        self.rows = torch.zeros(tokens_per_chunk, dtype=torch.int64, device=device)
         self._num_chunks = 0
         self._num_begun = 0  # never falls, but for reset and restore: tells which slots were overwritten
         self._is_open = False
@@ -133,20 +162,21 @@ class SinkWindowKVCache:
         assert not self._is_open and index == self._num_chunks, (self._is_open, index, self._num_chunks)
         self._is_open = True
         self._num_begun = max(self._num_begun, index + 1)
+        first = self.slot(index) * self.tokens_per_chunk
+        torch.arange(first, first + self.tokens_per_chunk, out=self.rows)
 
-    def write(self, layer: int, k: Tensor, v: Tensor) -> None:
-        """Set keys and values ``[L, N, D]`` of the open chunk in one layer."""
+    def view(self) -> KVView:
+        """What the open chunk's passes need. Valid until the next chunk begins."""
         assert self._is_open, "no chunk has begun"
-        first = self.slot(self._num_chunks) * self.tokens_per_chunk
-        rows = slice(first, first + self.tokens_per_chunk)
-        self.k[layer, rows] = k
-        self.v[layer, rows] = v
+        return self.view_of(self._num_chunks)
 
-    def read(self, layer: int) -> tuple[Tensor, Tensor]:
-        """Views of all visible keys and values of one layer, ``[visible tokens, N, D]``, the open chunk's included."""
-        assert self._is_open, "no chunk has begun"
-        rows = self._num_rows(self._num_chunks + 1)
-        return self.k[layer, :rows], self.v[layer, :rows]
+    def view_of(self, chunk_index: int) -> KVView:
+        """What passes of any chunk need, but that ``rows`` are those of the open one."""
+        return KVView(self.k, self.v, self.rows, self._num_rows(chunk_index + 1))
+
+    def num_visible_chunks(self, chunk_index: int) -> int:
+        """Chunks that a chunk attends to, its own included."""
+        return min(chunk_index + 1, self.capacity_chunks)
 
     def commit_chunk(self) -> None:
         """Close the open chunk and keep it."""

@@ -4,13 +4,13 @@
 
 :func:`sample_chunk` is the whole method: four passes of the network, each followed by
 an estimate of the clean chunk, which the next pass sees under fresh noise. A fifth pass
-(:meth:`ChunkPasses.update_cache`) then puts the clean chunk into the KV cache, for the
+(:meth:`NetworkPasses.update_cache`) then puts the clean chunk into the KV cache, for the
 chunks to come.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -23,13 +23,12 @@ from lingbot_core.errors import Cancelled
 from lingbot_core.image_latents import ImageLatents, condition_tokens
 from lingbot_core.loader import LoadedModel
 from lingbot_core.models.tokens import patchify, unpatchify
+from lingbot_core.passes import NOISE_FEATURES
 from lingbot_core.rollout import Rollout
 from lingbot_core.schedule import Schedule
 from lingbot_core.stats import StageTimer
 from lingbot_core.timeline import chunk_tokens, token_grid
-
-NOISE_FEATURES = 64
-"""Noise values per token: 16 latent channels of 2x2 cells."""
+from lingbot_core.transfer import to_device
 
 OnPass = Callable[[int, int, int], None]
 """Called after a pass with chunk index, passes done of this chunk, and passes per chunk."""
@@ -37,25 +36,28 @@ OnPass = Callable[[int, int, int], None]
 
 def sample_chunk(
     network: Callable[[Tensor, int], Tensor], schedule: Schedule, draw_noise: Callable[[], Tensor]
-) -> Tensor:
-    """One autoregressive step: the clean latent tokens of a chunk.
+) -> Iterator[Tensor]:
+    """One autoregressive step: the clean latent tokens of a chunk, estimated better and better.
 
     Args:
         network: ``(noisy tokens [L, 64], step index) -> flow [L, 64]``.
         schedule: Noise level of each step.
         draw_noise: Gives fresh noise ``[L, 64]``, one draw per step.
+
+    Yields:
+        After each pass of the network the estimate ``[L, 64]``; the last one is the result.
     """
     noisy = draw_noise()
-    clean = schedule.remove_noise(noisy, network(noisy, 0), 0)
-    for step in range(1, schedule.num_steps):
-        noisy = schedule.add_noise(clean, draw_noise(), step)
+    for step in range(schedule.num_steps):
         clean = schedule.remove_noise(noisy, network(noisy, step), step)
-    return clean
+        yield clean
+        if step + 1 < schedule.num_steps:
+            noisy = schedule.add_noise(clean, draw_noise(), step + 1)
 
 
 @dataclass(frozen=True)
 class LatentChunk:
-    """A chunk that the network has finished."""
+    """A chunk whose passes were all given to the device, which may still be at work."""
 
     index: int
     """Chunk index."""
@@ -104,47 +106,6 @@ class PassMonitor:
             self._on_pass(chunk_index, pass_index + 1, num_passes)
 
 
-class ChunkPasses:
-    """The network with every input of one chunk filled in but the noisy tokens.
-
-    Must live inside ``arena.chunk(index, key)``: passes write the chunk's slot of the KV ring.
-    """
-
-    def __init__(
-        self, model: LoadedModel, rollout: Rollout, arena: Arena, index: int, condition: Tensor, camera: Tensor
-    ) -> None:
-        """Compute what all passes of the chunk share.
-
-        Args:
-            model: The model.
-            rollout: The rollout; supplies the text in force.
-            arena: Supplies the KV ring and buffers.
-            index: Chunk index.
-            condition: Mask and photo features, ``[L, 80]``.
-            camera: Ray features, ``[L, 1536]``.
-        """
-        self._dit, self._cache, self._condition = model.dit, arena.cache, condition
-        self._text = arena.text_context(rollout.text_ids[index], rollout.texts[index])
-        self._rope = model.dit.rope(index, token_grid(rollout.height, rollout.width))
-        arena.camera = model.dit.encode_camera(camera, out=arena.camera)
-        self._camera = arena.camera
-        self._timesteps = model.schedule.timesteps
-        self._cache_update_timestep = model.schedule.cache_update_timestep
-
-    def denoise(self, noisy: Tensor, step: int) -> Tensor:
-        """Flow ``[L, 64]`` at a step of the schedule for noisy tokens ``[L, 64]``."""
-        return self._dit(*self._inputs(noisy, self._timesteps[step]))
-
-    def update_cache(self, clean: Tensor) -> None:
-        """Overwrite the chunk's keys and values by those of its clean tokens ``[L, 64]``."""
-        self._dit.update_cache(*self._inputs(clean, self._cache_update_timestep))
-
-    def _inputs(self, tokens: Tensor, timestep: float) -> tuple:
-        network_input = torch.cat([tokens, self._condition], dim=-1)  # [L, 144]
-        embedding = self._dit.embed_timestep(timestep)
-        return network_input, embedding, self._camera, self._text, self._rope, self._cache
-
-
 def chunk_inputs(
     model: LoadedModel, rollout: Rollout, image_latents: ImageLatents, index: int
 ) -> tuple[Tensor, Tensor]:
@@ -163,7 +124,7 @@ def stream_chunks(
     image_latents: ImageLatents,
     monitor: PassMonitor,
     on_clean: Callable[[int, Tensor, StageTimer], None],
-) -> Iterator[LatentChunk]:
+) -> Generator[LatentChunk | None, None, None]:
     """Generate the unknown chunks of a rollout, in order.
 
     Args:
@@ -173,10 +134,11 @@ def stream_chunks(
         image_latents: Latents of the photo.
         monitor: Stands between the passes.
         on_clean: Called with chunk index, latents and timer as soon as they are clean,
-            before the cache update, so that decoding can run beside it.
+            before the cache update, so that decoding can run beside what follows.
 
     Yields:
-        Each chunk, behind its cache update.
+        Each chunk, behind its cache update; and None behind every other pass, so that the caller
+        can hand out what has become ready.
 
     Raises:
         Cancelled: Before a denoising pass. The chunk in work leaves no trace.
@@ -188,27 +150,29 @@ def stream_chunks(
     def draw_noise() -> Tensor:
         # float32 on the CPU, then cast: the same noise on every device, precision and number of ranks
         noise = torch.randn(num_tokens, NOISE_FEATURES, generator=generator, dtype=torch.float32)
-        return noise.to(model.device, model.dtype)
+        return to_device(noise, model.device).to(model.dtype)
 
     for index in range(rollout.num_known, rollout.num_chunks):
         timer = StageTimer(model.device)
+
+        def denoise(noisy: Tensor, step: int, index=index, timer=timer) -> Tensor:
+            with monitor.one_pass(index, step, num_passes), timer.stage("pass"):
+                return arena.passes.denoise(noisy, step)
+
         with arena.chunk(index, rollout.keys[index]):
             with timer.stage("encode"):
-                condition, camera = chunk_inputs(model, rollout, image_latents, index)
+                inputs = chunk_inputs(model, rollout, image_latents, index)
             with timer.stage("diffuse"):
-                passes = ChunkPasses(model, rollout, arena, index, condition, camera)
-
-                def denoise(noisy: Tensor, step: int, index=index, passes=passes, timer=timer) -> Tensor:
-                    with monitor.one_pass(index, step, num_passes), timer.stage("pass"):
-                        return passes.denoise(noisy, step)
-
-                clean = sample_chunk(denoise, model.schedule, draw_noise)
+                arena.passes.set_text(rollout.text_ids[index], rollout.texts[index])
+                arena.passes.begin_chunk(index, *inputs)
+                for clean in sample_chunk(denoise, model.schedule, draw_noise):  # noqa: B007 - the last one is wanted
+                    yield None
                 latents = unpatchify(clean, grid)
             on_clean(index, latents, timer)
             # clean latents are never thrown away for the sake of one more pass: stop behind it instead
             last_pass = monitor.one_pass(index, num_passes - 1, num_passes, may_cancel=False)
             with timer.stage("finalize"), last_pass:
-                passes.update_cache(clean)
+                arena.passes.update_cache(clean)
         yield LatentChunk(index, latents, generator.get_state(), timer)
 
 
@@ -225,7 +189,7 @@ def replay_chunks(
     """
     for index in range(len(arena.path), rollout.num_known):
         with arena.chunk(index, rollout.keys[index]), monitor.one_pass(index, 0, 1):
-            condition, camera = chunk_inputs(model, rollout, image_latents, index)
-            passes = ChunkPasses(model, rollout, arena, index, condition, camera)
-            latents = rollout.records[index].latents
-            passes.update_cache(patchify(latents.to(model.device, model.dtype)))
+            arena.passes.set_text(rollout.text_ids[index], rollout.texts[index])
+            arena.passes.begin_chunk(index, *chunk_inputs(model, rollout, image_latents, index))
+            latents = to_device(rollout.records[index].latents, model.device).to(model.dtype)
+            arena.passes.update_cache(patchify(latents))

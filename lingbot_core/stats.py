@@ -50,7 +50,8 @@ class ChunkStats:
     """Largest ``mem_alloc_gib`` since the process started."""
 
     wall_ms: float
-    """From the start of the chunk to its frames in host memory."""
+    """Until the chunk's frames were in host memory: since those of the chunk before it were, for the first one of a
+    request since it began. Chunks overlap, so this is what a chunk adds to the duration of the whole."""
 
     num_frames: int
     """Pixel frames of this chunk: 9 or 12."""
@@ -85,6 +86,39 @@ class ChunkStats:
         return {name: round(value, 4) if isinstance(value, float) else value for name, value in merged.items()}
 
 
+class DeviceMark:
+    """A moment in the work of a device: when its current stream gets to where it stands now.
+
+    Args:
+        device: On the CPU the moment is now.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._event: torch.cuda.Event | None = None
+        self._sec = 0.0
+        if device.type == "cuda":
+            self._event = torch.cuda.Event(enable_timing=True)
+            self._event.record(torch.cuda.current_stream(device))
+        else:
+            self._sec = time.perf_counter()
+
+    def is_past(self) -> bool:
+        """Whether the device has got there."""
+        return self._event is None or self._event.query()
+
+    def wait(self) -> None:
+        """Return when the device has got there."""
+        if self._event is not None:
+            self._event.synchronize()
+
+    def milliseconds_since(self, earlier: DeviceMark) -> float:
+        """Time between two moments on one device, once both are past."""
+        if self._event is None or earlier._event is None:
+            return (self._sec - earlier._sec) * 1e3
+        self.wait()
+        return earlier._event.elapsed_time(self._event)
+
+
 class StageTimer:
     """Times named stages on a device without stopping it.
 
@@ -94,24 +128,20 @@ class StageTimer:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._spans: list[tuple[str, object, object]] = []
-        self._start_sec = time.perf_counter()
+        self._spans: list[tuple[str, DeviceMark, DeviceMark]] = []
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time the enclosed work under ``name``, on the device's current stream."""
-        start = self._mark()
+        start = DeviceMark(self._device)
         try:
             yield
         finally:
-            self._spans.append((name, start, self._mark()))
+            self._spans.append((name, start, DeviceMark(self._device)))
 
-    def _mark(self) -> object:
-        if self._device.type != "cuda":
-            return time.perf_counter()
-        event = torch.cuda.Event(enable_timing=True)
-        event.record(torch.cuda.current_stream(self._device))
-        return event
+    def is_done(self) -> bool:
+        """Whether the device has finished all that was timed so far."""
+        return all(end.is_past() for _, _, end in self._spans)
 
     def milliseconds(self, name: str) -> float:
         """Sum of all spans of ``name``; 0 when there was none."""
@@ -119,19 +149,7 @@ class StageTimer:
 
     def spans(self, name: str) -> tuple[float, ...]:
         """Each span of ``name`` in milliseconds, in order."""
-        return tuple(_elapsed_ms(start, end) for span, start, end in self._spans if span == name)
-
-    def wall_ms(self) -> float:
-        """Milliseconds of wall time since this timer was made."""
-        return (time.perf_counter() - self._start_sec) * 1e3
-
-
-def _elapsed_ms(start: object, end: object) -> float:
-    if isinstance(start, torch.cuda.Event) and isinstance(end, torch.cuda.Event):
-        end.synchronize()
-        return start.elapsed_time(end)
-    assert isinstance(start, float) and isinstance(end, float), (start, end)
-    return (end - start) * 1e3
+        return tuple(end.milliseconds_since(start) for span, start, end in self._spans if span == name)
 
 
 def memory_gib(device: torch.device) -> tuple[float, float, float]:

@@ -32,11 +32,18 @@ def chunk_kv(index: int, branch: int = 0) -> tuple[Tensor, Tensor]:
     return k, v
 
 
+def write(cache: SinkWindowKVCache, layer: int, k: Tensor, v: Tensor) -> None:
+    """What a pass does in one layer."""
+    view = cache.view()
+    view.k[layer].index_copy_(0, view.rows, k)
+    view.v[layer].index_copy_(0, view.rows, v)
+
+
 def put(cache: SinkWindowKVCache, index: int, branch: int = 0) -> None:
     cache.begin_chunk(index)
     k, v = chunk_kv(index, branch)
     for layer in range(LAYERS):
-        cache.write(layer, k[layer], v[layer])
+        write(cache, layer, k[layer], v[layer])
     cache.commit_chunk()
 
 
@@ -55,9 +62,9 @@ def test_ring_over_thirty_chunks_holds_what_a_naive_list_holds(window: int, sink
         cache.begin_chunk(index)
         for layer in range(LAYERS):
             noise = torch.full((TOKENS, HEADS, HEAD_DIM), float(index))
-            cache.write(layer, noise, noise)  # an earlier pass
-            cache.write(layer, naive[index][0][layer], naive[index][1][layer])
-            k, v = cache.read(layer)
+            write(cache, layer, noise, noise)  # an earlier pass
+            write(cache, layer, naive[index][0][layer], naive[index][1][layer])
+            k, v = cache.view().visible(layer)
             visible = visible_indices(index, window, sink)
             slots = sorted(visible, key=cache.slot)
             assert [cache.slot(i) for i in slots] == list(range(len(visible)))
@@ -89,10 +96,10 @@ def test_ring_after_any_history_shows_only_right_chunks(window: int, sink: int, 
             index = len(path)
             cache.begin_chunk(index)
             for layer in range(LAYERS):
-                cache.write(layer, *(x[layer] for x in chunk_kv(index, branch)))
+                write(cache, layer, *(x[layer] for x in chunk_kv(index, branch)))
                 visible = sorted(visible_indices(index, window, sink), key=cache.slot)
                 k = [chunk_kv(i, [*path, branch][i])[0][layer] for i in visible]
-                assert torch.equal(cache.read(layer)[0], torch.cat(k))
+                assert torch.equal(cache.view().visible(layer)[0], torch.cat(k))
             if action == "put":
                 cache.commit_chunk()
                 path.append(branch)
@@ -171,10 +178,16 @@ def test_begin_chunk_out_of_order_fails() -> None:
         cache.truncate(0)
 
 
-def test_read_and_write_without_a_begun_chunk_fail() -> None:
+def test_view_without_a_begun_chunk_fails() -> None:
     cache = make_cache(window_chunks=2, sink_chunks=0)
-    k, v = chunk_kv(0)
     with pytest.raises(AssertionError):
-        cache.write(0, k[0], v[0])
-    with pytest.raises(AssertionError):
-        cache.read(0)
+        cache.view()
+
+
+def test_view_of_a_later_chunk_differs_only_in_what_is_visible() -> None:
+    cache = make_cache(window_chunks=2, sink_chunks=1)
+    put(cache, 0)
+    cache.begin_chunk(1)
+    later = cache.view_of(7)
+    assert (later.k, later.v, later.rows) == (cache.view().k, cache.view().v, cache.view().rows)
+    assert len(later.visible(0)[0]) == 3 * TOKENS and len(cache.view().visible(0)[0]) == 2 * TOKENS

@@ -64,16 +64,16 @@ def run_one_pass(model: LoadedModel, height: int = 32, width: int = 48) -> Tenso
         model.device,
     )
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(tokens, 144, generator=generator).to(model.dtype)
-    camera = torch.randn(tokens, 1536, generator=generator).to(model.dtype)
+    noise = torch.randn(tokens, 144, generator=generator).to(model.device, model.dtype)
+    camera = torch.randn(tokens, 1536, generator=generator).to(model.device, model.dtype)
     cache.begin_chunk(0)
     return model.dit(
         noise,
-        model.dit.embed_timestep(1000.0),
+        model.dit.modulation(1000.0),
         model.dit.encode_camera(camera),
         model.dit.encode_text(model.text.encode(["a quiet street"])[0]),
         model.dit.rope(0, grid),
-        cache,
+        cache.view(),
     )
 
 

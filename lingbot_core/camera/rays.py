@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lingbot_core.camera.trajectory import ChunkCamera
 from lingbot_core.timeline import PATCH_SIZE, SIZE_MULTIPLE, SPATIAL_STRIDE, token_grid
+from lingbot_core.transfer import to_device
 
 
 def ray_map(relative_poses: Tensor, intrinsics: Tensor, height: int, width: int) -> Tensor:
@@ -89,5 +90,5 @@ def camera_tokens(
         ``[L, 1536]``.
     """
     assert height % SIZE_MULTIPLE == width % SIZE_MULTIPLE == 0, (height, width)
-    rays = ray_map(camera.relative_poses.to(device), camera.intrinsics.to(device), height, width)
+    rays = ray_map(to_device(camera.relative_poses, device), to_device(camera.intrinsics, device), height, width)
     return ray_tokens(rays).to(dtype)

@@ -6,27 +6,29 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lingbot_core.arena import Arena, SnapshotStore
-from lingbot_core.errors import InputError, LingBotError, WeightsError
+from lingbot_core.errors import Cancelled, InputError, LingBotError, WeightsError
 from lingbot_core.executor.base import ChunkResult, PassProgress, RolloutRequest
 from lingbot_core.image_latents import ImageLatents
 from lingbot_core.journal import MemoryStore, RecordStore, read_known_chunks
 from lingbot_core.kv_cache import SinkWindowKVCache
 from lingbot_core.loader import LoadedModel
+from lingbot_core.passes import NetworkPasses
 from lingbot_core.rollout import ChunkRecord, Rollout, root_key
 from lingbot_core.sampler import LatentChunk, PassMonitor, replay_chunks, stream_chunks
-from lingbot_core.stats import ChunkStats, StageTimer, memory_gib
+from lingbot_core.stats import ChunkStats, DeviceMark, StageTimer, memory_gib
 from lingbot_core.text import clean_prompt
-from lingbot_core.timeline import camera_frame_indices, chunk_tokens
+from lingbot_core.timeline import camera_frame_indices, chunk_tokens, token_grid
+from lingbot_core.transfer import to_device
 
 MAX_PHOTOS = 4
 """Photos whose latents are kept (5.8 MB each at 464x832)."""
@@ -78,15 +80,44 @@ class LocalExecutor:
             replay_chunks(self.model, rollout, arena, image_latents, replay)
             self._decode_recorded(rollout, arena, rollout.num_known - 1)
 
-            decoded: list[_PendingFrames] = []
-
-            def decode(index: int, latents: Tensor, timer: StageTimer) -> None:
-                decoded.append(self._decode(arena, rollout.keys[index], latents, timer))
-
             monitor = self._monitor(request, on_progress, cancelled, replaying=False)
-            for chunk in stream_chunks(self.model, rollout, arena, image_latents, monitor, decode):
-                yield self._finish_chunk(request, rollout, chunk, decoded.pop().wait())
+            yield from self._generate(request, rollout, arena, image_latents, monitor)
             self._snapshots.keep(arena)
+
+    def _generate(
+        self, request: RolloutRequest, rollout: Rollout, arena: Arena, image_latents: ImageLatents, monitor: PassMonitor
+    ) -> Iterator[ChunkResult]:
+        """Yield the unknown chunks: each as soon as its frames are there, while the next one is in work."""
+        pending: dict[int, _PendingResult] = {}
+        started: deque[LatentChunk] = deque()  # the chunk before the one in work, until it is ready
+        last_ready, stopped = DeviceMark(self.model.device), None
+
+        def decode(index: int, latents: Tensor, timer: StageTimer) -> None:
+            pending[index] = self._decode(arena, rollout.keys[index], latents, timer)
+
+        def finish(chunk: LatentChunk) -> ChunkResult:
+            nonlocal last_ready
+            result = pending.pop(chunk.index)
+            wall_ms, last_ready = result.ready.milliseconds_since(last_ready), result.ready
+            return self._finish_chunk(request, rollout, chunk, result, wall_ms)
+
+        with closing(stream_chunks(self.model, rollout, arena, image_latents, monitor, decode)) as stream:
+            try:
+                try:
+                    for chunk in stream:
+                        if chunk is not None:
+                            started.append(chunk)
+                        while started and started[0].timer.is_done():
+                            yield finish(started.popleft())
+                except Cancelled as error:
+                    stopped = error
+                while started:
+                    yield finish(started.popleft())
+            finally:  # what the network has finished is not lost, however this ends
+                while started:
+                    finish(started.popleft())
+        if stopped is not None:
+            raise stopped
 
     def encode_texts(self, prompts: Sequence[str]) -> list[Tensor]:
         """Encode prompts; those encoded before come from the store.
@@ -217,7 +248,8 @@ class LocalExecutor:
                 model.dtype,
                 model.device,
             )
-            self._arena, self._arena_size = Arena(model.dit, cache, model.decoder), (height, width)
+            passes = NetworkPasses(model.dit, cache, model.schedule, token_grid(height, width))
+            self._arena, self._arena_size = Arena(passes, cache, model.decoder), (height, width)
         return self._arena
 
     def _image_latents(self, photo: Tensor) -> ImageLatents:
@@ -237,29 +269,28 @@ class LocalExecutor:
 
     # --- frames -------------------------------------------------------------------------
 
-    def _decode(self, arena: Arena, key: str, latents: Tensor, timer: StageTimer) -> _PendingFrames:
+    def _decode(self, arena: Arena, key: str, latents: Tensor, timer: StageTimer) -> _PendingResult:
         """Start decoding the next chunk, on CUDA beside whatever comes next."""
-        stream = self._decode_stream
+        device, stream = self.model.device, self._decode_stream
         if stream is None:
             with timer.stage("decode"):
-                return _PendingFrames(arena.decode(key, latents))
-        stream.wait_stream(torch.cuda.current_stream(self.model.device))
+                return _PendingResult(latents, arena.decode(key, latents), DeviceMark(device))
+        stream.wait_stream(torch.cuda.current_stream(device))
         latents.record_stream(stream)
         with torch.cuda.stream(stream), timer.stage("decode"):
             frames = arena.decode(key, latents)
-            host = torch.empty(frames.shape, dtype=frames.dtype, pin_memory=True)
-            host.copy_(frames, non_blocking=True)
-            ready = torch.cuda.Event()
-            ready.record()
-        return _PendingFrames(host, ready)
+            copies = [torch.empty_like(tensor, device="cpu", pin_memory=True) for tensor in (latents, frames)]
+            for copy, tensor in zip(copies, (latents, frames), strict=True):
+                copy.copy_(tensor, non_blocking=True)
+            return _PendingResult(copies[0], copies[1], DeviceMark(device))
 
     def _decode_recorded(self, rollout: Rollout, arena: Arena, index: int) -> np.ndarray | None:
         """Bring the decoder behind a recorded chunk, or with -1 to the start; its frames, or None if it stood there."""
         frames = None
         for chunk_index in range(arena.decoder_rewind(rollout.keys[: index + 1]), index + 1):
             key = rollout.keys[chunk_index]
-            latents = rollout.records[chunk_index].latents.to(self.model.device, self.model.dtype)
-            frames = self._decode(arena, key, latents, StageTimer(self.model.device)).wait()
+            latents = to_device(rollout.records[chunk_index].latents, self.model.device).to(self.model.dtype)
+            _, frames = self._decode(arena, key, latents, StageTimer(self.model.device)).wait()
             if self.store.read_frames(key, self.model.decoder.identity) is None:
                 self.store.write_frames(key, self.model.decoder.identity, frames)
         return frames
@@ -278,11 +309,11 @@ class LocalExecutor:
         return ChunkResult(index, record.key, record.latents, frames, stats, reused=True)
 
     def _finish_chunk(
-        self, request: RolloutRequest, rollout: Rollout, chunk: LatentChunk, frames: np.ndarray
+        self, request: RolloutRequest, rollout: Rollout, chunk: LatentChunk, result: _PendingResult, wall_ms: float
     ) -> ChunkResult:
         """Record a chunk that is done."""
         index, timer = chunk.index, chunk.timer
-        latents = chunk.latents.cpu()
+        latents, frames = result.wait()
         if not latents.isfinite().all():
             raise WeightsError(
                 f"The latents of chunk {index} are not finite numbers; it is not kept.",
@@ -298,7 +329,7 @@ class LocalExecutor:
             mem_alloc_gib=alloc,
             mem_reserved_gib=reserved,
             mem_peak_gib=peak,
-            wall_ms=timer.wall_ms(),
+            wall_ms=wall_ms,
             num_frames=len(frames),
             pass_ms=timer.spans("pass"),
             attention=self.model.attention.label,
@@ -319,14 +350,15 @@ class LocalExecutor:
         return ChunkResult(index, record.key, latents, frames, stats, reused=False)
 
 
-class _PendingFrames:
-    """Frames on their way to host memory."""
+@dataclass(frozen=True)
+class _PendingResult:
+    """Latents and frames on their way to host memory."""
 
-    def __init__(self, frames: Tensor, ready: torch.cuda.Event | None = None) -> None:
-        self._frames, self._ready = frames, ready
+    latents: Tensor
+    frames: Tensor
+    ready: DeviceMark
 
-    def wait(self) -> np.ndarray:
-        """The frames, uint8 ``[F, H, W, 3]``."""
-        if self._ready is not None:
-            self._ready.synchronize()
-        return self._frames.numpy()
+    def wait(self) -> tuple[Tensor, np.ndarray]:
+        """Latents ``[T, C, h, w]`` and frames, uint8 ``[F, H, W, 3]``."""
+        self.ready.wait()
+        return self.latents, self.frames.numpy()

@@ -16,16 +16,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lingbot_core.kernels.activations import activate
 from lingbot_core.kernels.attention import AUTO, attention, exact_name
+from lingbot_core.kernels.fp8 import RowScaled
 from lingbot_core.kernels.norms import layer_norm_modulate, rms_norm
-from lingbot_core.kernels.residual import affine, gated_residual
-from lingbot_core.kernels.rope import rope_angles, rotate
-from lingbot_core.kv_cache import SinkWindowKVCache
+from lingbot_core.kernels.qkv import norm_rope_store
+from lingbot_core.kernels.residual import gated_residual_affine_layer_norm, gated_residual_layer_norm_modulate
+from lingbot_core.kernels.rope import rope_angles
+from lingbot_core.kv_cache import KVView
 from lingbot_core.layouts.base import CheckpointView, scale_name
 from lingbot_core.models.linear import Fp8Linear, linear_into
 from lingbot_core.timeline import PATCH_SIZE, latent_frame_indices
@@ -105,26 +109,37 @@ class TextContext:
 
 @dataclass(frozen=True)
 class CameraModulation:
-    """What a chunk's cameras do to the residual stream, ``gain * x + shift``, in each layer."""
+    """What a chunk's cameras do to the residual stream, ``(1 + scale) * x + shift``, in each layer."""
 
-    gain_shift: Tensor
-    """``[layers, L, 2, C]``: gain (1 for no effect), then shift."""
-
-    def layer(self, index: int) -> tuple[Tensor, Tensor]:
-        """Gain and shift of one layer, ``[L, C]`` each."""
-        gain, shift = self.gain_shift[index].unbind(1)
-        return gain, shift
+    scale_shift: Tensor
+    """``[layers, L, 2, C]``: scale (0 for no effect), then shift."""
 
 
 @dataclass(frozen=True)
 class TimestepEmbedding:
-    """A timestep, as blocks and head see it."""
+    """A timestep, as the network is told of it."""
 
     e: Tensor
     """For the head, ``[C]``."""
 
     e0: Tensor
     """For the blocks, ``[6, C]``: shift, scale, gate of self-attention, then of the feed-forward layers."""
+
+
+@dataclass(frozen=True)
+class TimestepModulation:
+    """What a timestep does in each layer: embedding plus the layer's own modulation."""
+
+    blocks: Tensor
+    """``[layers, 6, C]``: shift, scale, gate of self-attention, then of the feed-forward layers."""
+
+    head: Tensor
+    """``[2, C]``: shift, scale."""
+
+    def shift_scale_before(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Shift and scale ``[C]`` of the norm that a layer begins with; the head's behind the last layer."""
+        shift, scale = self.blocks[layer, :2] if layer < len(self.blocks) else self.head
+        return shift, scale
 
 
 @dataclass(frozen=True)
@@ -136,6 +151,19 @@ class RopeAngles:
 
     sin: Tensor
     """``[L, D/2]``."""
+
+
+class Activation(nn.Module):
+    """An activation function between two linear layers."""
+
+    def __init__(self, function: Literal["gelu", "silu"], fp8: bool) -> None:
+        super().__init__()
+        self.function: Literal["gelu", "silu"] = function
+        self.fp8 = fp8
+
+    def forward(self, x: Tensor) -> Tensor | RowScaled:
+        """Of ``x`` ``[L, C]``, which may be overwritten; in 8 bits for layers that compute so."""
+        return activate(x, self.function, fp8=self.fp8)
 
 
 class SelfAttention(nn.Module):
@@ -150,19 +178,15 @@ class SelfAttention(nn.Module):
         self.norm_k = nn.RMSNorm(config.dim, config.eps)
         self.o = linear(config.dim, config.dim)
 
-    def project(self, x: Tensor, rope: RopeAngles, cache: SinkWindowKVCache, layer: int) -> Tensor:
-        """Store keys and values of ``x`` ``[L, C]`` in the cache; its queries, ``[L, N, D]``."""
-        heads = (len(x), self.config.num_heads, self.config.head_dim)
-        q, k, v = self.qkv(x).chunk(3, dim=-1)
-        q = rms_norm(q, self.norm_q.weight, self.config.eps).view(heads)
-        k = rms_norm(k, self.norm_k.weight, self.config.eps).view(heads)
-        cache.write(layer, rotate(k, rope.cos, rope.sin), v.unflatten(-1, heads[1:]))
-        return rotate(q, rope.cos, rope.sin)
+    def project(self, x: Tensor | RowScaled, rope: RopeAngles, kv: KVView, layer: int) -> Tensor:
+        """Store keys and values of ``x`` ``[L, C]``; its queries, ``[L, N, D]``."""
+        norms = self.norm_q.weight, self.norm_k.weight, self.config.eps
+        return norm_rope_store(self.qkv(x), *norms, rope.cos, rope.sin, kv.k[layer], kv.v[layer], kv.rows)
 
-    def forward(self, x: Tensor, rope: RopeAngles, cache: SinkWindowKVCache, layer: int) -> Tensor:
+    def forward(self, x: Tensor | RowScaled, rope: RopeAngles, kv: KVView, layer: int) -> Tensor:
         """Update ``[L, C]`` for tokens ``x`` ``[L, C]``."""
-        q = self.project(x, rope, cache, layer)
-        return self.o(attention(q, *cache.read(layer), self.backend).flatten(1))
+        q = self.project(x, rope, kv, layer)
+        return self.o(attention(q, *kv.visible(layer), self.backend).flatten(1))
 
 
 class CrossAttention(nn.Module):
@@ -183,7 +207,7 @@ class CrossAttention(nn.Module):
         k, v = self.kv(text).chunk(2, dim=-1)
         return self._heads(rms_norm(k, self.norm_k.weight, self.config.eps)), self._heads(v)
 
-    def forward(self, x: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def forward(self, x: Tensor | RowScaled, k: Tensor, v: Tensor) -> Tensor:
         """Update ``[L, C]`` for tokens ``x`` ``[L, C]``, from :meth:`encode_text`'s keys and values."""
         q = self._heads(rms_norm(self.q(x), self.norm_q.weight, self.config.eps))
         return self.o(attention(q, k, v, self.backend).flatten(1))
@@ -198,7 +222,7 @@ class Block(nn.Module):
     def __init__(self, config: DiTConfig, fp8: bool, backend: str) -> None:
         super().__init__()
         linear = Fp8Linear if fp8 else nn.Linear
-        dim, self.eps = config.dim, config.eps
+        dim, self.eps, self.fp8 = config.dim, config.eps, fp8
         self.modulation = nn.Parameter(torch.empty(6, dim))
         self.self_attn = SelfAttention(config, fp8, backend)
         self.cam_injector_layer1 = linear(dim, dim)
@@ -206,39 +230,51 @@ class Block(nn.Module):
         self.cam_scale_shift_layer = linear(dim, 2 * dim)
         self.norm3 = nn.LayerNorm(dim, config.eps)
         self.cross_attn = CrossAttention(config, fp8, exact_name(backend))
-        self.ffn = nn.Sequential(linear(dim, config.ffn_dim), nn.GELU(approximate="tanh"), linear(config.ffn_dim, dim))
+        self.ffn = nn.Sequential(linear(dim, config.ffn_dim), Activation("gelu", fp8), linear(config.ffn_dim, dim))
 
     def encode_camera(self, camera: Tensor, out: Tensor) -> None:
-        """Fill ``out`` ``[L, 2, C]`` with gain and shift for the embedded camera ``[L, C]``."""
-        hidden = self.cam_injector_layer2(F.silu(self.cam_injector_layer1(camera))) + camera
+        """Fill ``out`` ``[L, 2, C]`` with scale and shift for the embedded camera ``[L, C]``."""
+        hidden = activate(self.cam_injector_layer1(camera), "silu", fp8=self.fp8)
+        hidden = self.cam_injector_layer2(hidden) + camera
         linear_into(self.cam_scale_shift_layer, hidden, out.view(len(out), -1))
-        out[:, 0] += 1
-
-    def update_cache(
-        self, x: Tensor, timestep: TimestepEmbedding, rope: RopeAngles, cache: SinkWindowKVCache, layer: int
-    ) -> None:
-        """The beginning of :meth:`forward`, as far as it leaves a trace in the cache."""
-        shift, scale = (self.modulation + timestep.e0)[:2]
-        self.self_attn.project(layer_norm_modulate(x, shift, scale, self.eps), rope, cache, layer)
 
     def forward(
         self,
         x: Tensor,
-        timestep: TimestepEmbedding,
-        camera: CameraModulation,
-        text: TextContext,
+        y: Tensor | RowScaled,
+        modulation: Tensor,
+        scale_shift: Tensor,
+        text_k: Tensor,
+        text_v: Tensor,
         rope: RopeAngles,
-        cache: SinkWindowKVCache,
+        kv: KVView,
         layer: int,
-    ) -> Tensor:
-        """Residual stream ``[L, C]`` behind this block, number ``layer`` of the network."""
-        shift_attn, scale_attn, gate_attn, shift_ffn, scale_ffn, gate_ffn = self.modulation + timestep.e0
-        y = layer_norm_modulate(x, shift_attn, scale_attn, self.eps)
-        x = gated_residual(x, self.self_attn(y, rope, cache, layer), gate_attn)
-        x = affine(x, *camera.layer(layer))
-        x = x + self.cross_attn(self.norm3(x), text.k[layer], text.v[layer])
-        y = layer_norm_modulate(x, shift_ffn, scale_ffn, self.eps)
-        return gated_residual(x, self.ffn(y), gate_ffn)
+    ) -> tuple[Tensor, Tensor]:
+        """The block without what lies at its two ends, which is fused with its neighbours.
+
+        Args:
+            x: Residual stream, ``[L, C]``.
+            y: ``layer_norm(x) * (1 + scale) + shift``, with this layer's modulation, ``[L, C]``.
+            modulation: The timestep's, ``[6, C]``.
+            scale_shift: The cameras', ``[L, 2, C]``.
+            text_k: Keys of the text, ``[text_len, N, D]``.
+            text_v: Values of the text.
+            rope: Position of the chunk.
+            kv: Slots for keys and values.
+            layer: Number of the block in the network.
+
+        Returns:
+            Residual stream behind the text, and what is still to be added to it, times the last row of ``modulation``.
+        """
+        _, _, gate_attn, shift_ffn, scale_ffn, _ = modulation
+        attended = self.self_attn(y, rope, kv, layer)
+        norm3, eps, fp8 = self.norm3, self.eps, self.fp8
+        x, y = gated_residual_affine_layer_norm(
+            x, attended, gate_attn, scale_shift, norm3.weight, norm3.bias, eps, fp8=fp8
+        )
+        attended = self.cross_attn(y, text_k, text_v)
+        x, y = gated_residual_layer_norm_modulate(x, attended, None, shift_ffn, scale_ffn, eps, fp8=fp8)
+        return x, self.ffn(y)
 
 
 class Head(nn.Module):
@@ -250,10 +286,9 @@ class Head(nn.Module):
         self.modulation = nn.Parameter(torch.empty(2, config.dim))
         self.head = nn.Linear(config.dim, config.out_channels * PATCH_CELLS)
 
-    def forward(self, x: Tensor, timestep: TimestepEmbedding) -> Tensor:
-        """Flow ``[L, out_channels * 4]`` from the residual stream ``[L, C]``."""
-        shift, scale = self.modulation + timestep.e
-        return self.head(layer_norm_modulate(x, shift, scale, self.eps))
+    def forward(self, y: Tensor) -> Tensor:
+        """Flow ``[L, out_channels * 4]`` from the normalised and modulated residual stream ``[L, C]``."""
+        return self.head(y)
 
 
 class LingBotDiT(nn.Module):
@@ -263,8 +298,8 @@ class LingBotDiT(nn.Module):
 
         text = dit.encode_text(...)                          # when the text changes
         camera, rope = dit.encode_camera(...), dit.rope(...)  # once per chunk
-        dit(tokens, dit.embed_timestep(t), camera, text, rope, cache)
-        dit.update_cache(clean_tokens, dit.embed_timestep(0.0), camera, text, rope, cache)
+        dit(tokens, dit.modulation(t), camera, text, rope, cache.view())
+        dit.update_cache(clean_tokens, dit.modulation(0.0), camera, text, rope, cache.view())
 
     All tensors are of the parameters' dtype and on their device. Both kinds of pass need a chunk
     begun in the cache, and write its keys and values there.
@@ -277,7 +312,7 @@ class LingBotDiT(nn.Module):
 
     def __init__(self, config: DiTConfig, fp8: bool = False, attention: str = AUTO) -> None:
         super().__init__()
-        self.config, self.attention = config, attention
+        self.config, self.fp8, self.attention = config, fp8, attention
         dim = config.dim
         self.patch_embedding = nn.Linear(config.in_channels * PATCH_CELLS, dim)
         self.text_embedding = nn.Sequential(
@@ -292,18 +327,20 @@ class LingBotDiT(nn.Module):
         self.head = Head(config)
         self.requires_grad_(False)
 
-    def encode_text(self, text: Tensor) -> TextContext:
+    def encode_text(self, text: Tensor, out: TextContext | None = None) -> TextContext:
         """Cross-attention keys and values of a text.
 
         Args:
             text: Text encoder's output, ``[text_len, text_dim]``, with zeros behind the prompt's end.
+            out: Overwritten and returned when given; 0.4 GB at full size.
         """
         hidden = self.text_embedding(text)  # zeros become a constant that the network expects to see
-        shape = (self.config.num_layers, len(text), self.config.num_heads, self.config.head_dim)
-        context = TextContext(hidden.new_empty(shape), hidden.new_empty(shape))
+        if out is None:
+            shape = (self.config.num_layers, len(text), self.config.num_heads, self.config.head_dim)
+            out = TextContext(hidden.new_empty(shape), hidden.new_empty(shape))
         for layer, block in enumerate(self._blocks()):
-            context.k[layer], context.v[layer] = block.cross_attn.encode_text(hidden)
-        return context
+            out.k[layer], out.v[layer] = block.cross_attn.encode_text(hidden)
+        return out
 
     def encode_camera(self, camera_tokens: Tensor, out: CameraModulation | None = None) -> CameraModulation:
         """Camera modulation of a chunk, in every layer.
@@ -316,10 +353,10 @@ class LingBotDiT(nn.Module):
         if out is None:
             shape = (self.config.num_layers, len(camera_tokens), 2, self.config.dim)
             out = CameraModulation(camera_tokens.new_empty(shape))
-        assert out.gain_shift.shape[1] == len(camera_tokens), (out.gain_shift.shape, camera_tokens.shape)
+        assert out.scale_shift.shape[1] == len(camera_tokens), (out.scale_shift.shape, camera_tokens.shape)
         camera = self.embed_camera(camera_tokens)
-        for block, gain_shift in zip(self._blocks(), out.gain_shift, strict=True):
-            block.encode_camera(camera, out=gain_shift)
+        for block, scale_shift in zip(self._blocks(), out.scale_shift, strict=True):
+            block.encode_camera(camera, out=scale_shift)
         return out
 
     def embed_camera(self, camera_tokens: Tensor) -> Tensor:
@@ -332,6 +369,12 @@ class LingBotDiT(nn.Module):
         weight = self.patch_embedding.weight
         e = self.time_embedding(timestep_sinusoid(t, self.config.freq_dim, weight.device).to(weight.dtype))
         return TimestepEmbedding(e, self.time_projection(e).unflatten(0, (6, -1)))
+
+    def modulation(self, t: float) -> TimestepModulation:
+        """What timestep ``t`` does in each layer; 2.5 MB at full size."""
+        timestep = self.embed_timestep(t)
+        blocks = torch.stack([block.modulation + timestep.e0 for block in self._blocks()])
+        return TimestepModulation(blocks, self.head.modulation + timestep.e)
 
     def rope(self, chunk_index: int, grid: tuple[int, int]) -> RopeAngles:
         """Rotation for the tokens of a chunk.
@@ -347,48 +390,67 @@ class LingBotDiT(nn.Module):
     def forward(
         self,
         tokens: Tensor,
-        timestep: TimestepEmbedding,
+        modulation: TimestepModulation,
         camera: CameraModulation,
         text: TextContext,
         rope: RopeAngles,
-        cache: SinkWindowKVCache,
+        kv: KVView,
     ) -> Tensor:
         """Flow of a chunk.
 
         Args:
             tokens: ``[L, in_channels * 4]``: noisy latents, mask, photo latents.
-            timestep: Noise level of the noisy latents.
+            modulation: Noise level of the noisy latents.
             camera: The chunk's cameras.
             text: The text in force.
             rope: The chunk's position.
-            cache: Gets the chunk's keys and values; shows it the past.
+            kv: Gets the chunk's keys and values; shows it the past.
 
         Returns:
             ``[L, out_channels * 4]``, in the token layout of the noisy latents.
         """
-        x = self.patch_embedding(tokens)
-        for layer, block in enumerate(self._blocks()):
-            x = block(x, timestep, camera, text, rope, cache, layer)
-        return self.head(x, timestep)
+        _, y = self._run_blocks(self.config.num_layers, tokens, modulation, camera, text, rope, kv)
+        assert isinstance(y, Tensor)
+        return self.head(y)
 
     def update_cache(
         self,
         tokens: Tensor,
-        timestep: TimestepEmbedding,
+        modulation: TimestepModulation,
         camera: CameraModulation,
         text: TextContext,
         rope: RopeAngles,
-        cache: SinkWindowKVCache,
+        kv: KVView,
     ) -> None:
         """Write the keys and values of a chunk; stops behind those of the last block.
 
         Takes what :meth:`forward` takes.
         """
-        *blocks, last_block = self._blocks()
+        last = self.config.num_layers - 1
+        _, y = self._run_blocks(last, tokens, modulation, camera, text, rope, kv)
+        self._block(last).self_attn.project(y, rope, kv, last)
+
+    def _run_blocks(
+        self,
+        num_blocks: int,
+        tokens: Tensor,
+        modulation: TimestepModulation,
+        camera: CameraModulation,
+        text: TextContext,
+        rope: RopeAngles,
+        kv: KVView,
+    ) -> tuple[Tensor, Tensor | RowScaled]:
+        """The first blocks: residual stream behind them, and the input of what comes next, ``[L, C]`` each."""
+        eps = self.config.eps
         x = self.patch_embedding(tokens)
-        for layer, block in enumerate(blocks):
-            x = block(x, timestep, camera, text, rope, cache, layer)
-        last_block.update_cache(x, timestep, rope, cache, len(blocks))
+        y = layer_norm_modulate(x, *modulation.shift_scale_before(0), eps, fp8=self.fp8)
+        for layer in range(num_blocks):
+            rows = modulation.blocks[layer], camera.scale_shift[layer], text.k[layer], text.v[layer]
+            x, update = self._block(layer)(x, y, *rows, rope, kv, layer)
+            fp8 = self.fp8 and layer + 1 < self.config.num_layers  # the head is never in 8 bits
+            next_norm = modulation.shift_scale_before(layer + 1)
+            x, y = gated_residual_layer_norm_modulate(x, update, modulation.blocks[layer, 5], *next_norm, eps, fp8=fp8)
+        return x, y
 
     def checkpoint_views(self) -> dict[str, CheckpointView]:
         """Where each tensor of the published checkpoint goes, by its key."""
@@ -419,11 +481,15 @@ class LingBotDiT(nn.Module):
         else:
             yield name, CheckpointView(tuple(tensor.shape), tensor, scale)
 
+    def _block(self, layer: int) -> Block:
+        """A block, with its type, which ``nn.ModuleList`` hides."""
+        block = self.blocks[layer]
+        assert isinstance(block, Block)
+        return block
+
     def _blocks(self) -> Iterator[Block]:
-        """The blocks, with their type, which ``nn.ModuleList`` hides."""
-        for block in self.blocks:
-            assert isinstance(block, Block)
-            yield block
+        """All blocks in order."""
+        return map(self._block, range(len(self.blocks)))
 
 
 def timestep_sinusoid(t: float, num_features: int, device: torch.device | str | None = None) -> Tensor:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from lingbot_core.kernels.norms import layer_norm_modulate
 from lingbot_core.kv_cache import SinkWindowKVCache
 from lingbot_core.models.dit import DiTConfig, LingBotDiT, RopeAngles, timestep_sinusoid
 from lingbot_core.models.tokens import patchify, unpatchify
@@ -31,14 +32,14 @@ def chunk_passes(
         network.encode_camera(dit_tiny.camera_tokens(chunk_index).to(dtype)),
         network.encode_text(dit_tiny.text_embedding(network.config).to(dtype)),
         network.rope(chunk_index, dit_tiny.GRID),
-        cache,
+        cache.view(),
     )
 
     def denoise(noisy: Tensor, t: float) -> Tensor:
-        return network(torch.cat([noisy, condition], dim=-1), network.embed_timestep(t), *shared)
+        return network(torch.cat([noisy, condition], dim=-1), network.modulation(t), *shared)
 
     def update_cache(clean: Tensor) -> None:
-        network.update_cache(torch.cat([clean, condition], dim=-1), network.embed_timestep(0.0), *shared)
+        network.update_cache(torch.cat([clean, condition], dim=-1), network.modulation(0.0), *shared)
 
     return denoise, update_cache
 
@@ -79,12 +80,14 @@ def test_parts_of_a_pass_match_recording(network: LingBotDiT) -> None:
 
     recorded_output: dict[str, Tensor] = {}
     block = network.blocks[0]
+    inputs = {  # first argument of a module
+        "block1.input": network.blocks[1],
+        "block2.input": network.blocks[2],
+        "block0.norm3_output": block.cross_attn,
+        "head.normed_input": network.head,
+    }
     modules = {
-        "block1.input": network.blocks[0],
-        "block2.input": network.blocks[1],
-        "head.input": network.blocks[2],
         "block0.self_attn_output": block.self_attn,
-        "block0.norm3_output": block.norm3,
         "block0.cross_attn_output": block.cross_attn,
         "block0.ffn_output": block.ffn,
         "block0.input": network.patch_embedding,
@@ -93,13 +96,20 @@ def test_parts_of_a_pass_match_recording(network: LingBotDiT) -> None:
         module.register_forward_hook(lambda _, args, out, name=name: recorded_output.update({name: out}))  # pyright: ignore[reportAttributeAccessIssue]
         for name, module in modules.items()
     ]
+    hooks += [
+        module.register_forward_pre_hook(lambda _, args, name=name: recorded_output.update({name: args[0]}))  # pyright: ignore[reportAttributeAccessIssue]
+        for name, module in inputs.items()
+    ]
     denoise, _ = chunk_passes(network, cache, 1, torch.float32)
     noise = dit_tiny.noise_tokens(1, 1)
     output = denoise(noise, 976.0)
     for hook in hooks:
         hook.remove()
 
-    for name in modules:
+    # the norm in front of the head runs with the last residual update; the recording has what it was given
+    head = network.modulation(976.0).head
+    expected["head.normed_input"] = layer_norm_modulate.torch(expected["head.input"], *head, network.config.eps)
+    for name in recorded_output:
         check(recorded_output[name], name)
     check(noise, "network_input_tokens_noise")
     check(output, "network_output_tokens")
@@ -110,10 +120,10 @@ def test_parts_of_a_pass_match_recording(network: LingBotDiT) -> None:
     check(timestep.e0, "time_projection_e0")
     camera_tokens = dit_tiny.camera_tokens(1)
     check(network.embed_camera(camera_tokens), "camera_embedding")
-    gain, shift = network.encode_camera(camera_tokens).layer(0)
-    check(gain - 1, "block0.cam_scale_output")
+    scale, shift = network.encode_camera(camera_tokens).scale_shift[0].unbind(1)
+    check(scale, "block0.cam_scale_output")
     check(shift, "block0.cam_shift_output")
-    k, v = cache.read(0)
+    k, v = cache.view().visible(0)
     check(k, "block0.cached_k")
     check(v, "block0.cached_v")
 
@@ -128,7 +138,7 @@ def generate(
         cache.begin_chunk(chunk_index)
         denoise, update_cache = chunk_passes(network, cache, chunk_index, dtype)
         draws = iter(noise[chunk_index])
-        clean = sample_chunk(
+        *_, clean = sample_chunk(
             lambda noisy, step, denoise=denoise: denoise(noisy, schedule.timesteps[step]),
             schedule,
             lambda draws=draws: next(draws),
@@ -206,9 +216,9 @@ def test_update_cache_skips_last_block_and_head(network: LingBotDiT) -> None:
 
 def test_encode_camera_when_given_a_buffer_overwrites_it(network: LingBotDiT) -> None:
     buffer = network.encode_camera(dit_tiny.camera_tokens(0))
-    expected = network.encode_camera(dit_tiny.camera_tokens(1)).gain_shift
+    expected = network.encode_camera(dit_tiny.camera_tokens(1)).scale_shift
     assert network.encode_camera(dit_tiny.camera_tokens(1), out=buffer) is buffer
-    assert torch.equal(buffer.gain_shift, expected)
+    assert torch.equal(buffer.scale_shift, expected)
 
 
 @pytest.mark.parametrize("head_dim", [48, 128])
@@ -258,11 +268,11 @@ def error_against_float64(config: DiTConfig, device: str) -> float:
         )
         cache.begin_chunk(0)
         rope = network.rope(0, dit_tiny.GRID)
-        network.update_cache(first, network.embed_timestep(0.0), camera, context, rope, cache)
+        network.update_cache(first, network.modulation(0.0), camera, context, rope, cache.view())
         cache.commit_chunk()
         cache.begin_chunk(1)
         rope = network.rope(1, dit_tiny.GRID)
-        flows.append(network(second, network.embed_timestep(976.0), camera, context, rope, cache).cpu())
+        flows.append(network(second, network.modulation(976.0), camera, context, rope, cache.view()).cpu())
     return dit_tiny.relative_l2(*flows)
 
 

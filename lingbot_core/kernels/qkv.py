@@ -1,0 +1,48 @@
+# SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What lies between the projection to queries, keys and values, and attention."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from lingbot_core.kernels.choice import with_triton_twin
+from lingbot_core.kernels.rope import rotate
+
+
+@with_triton_twin("lingbot_core.kernels.qkv_triton")
+def norm_rope_store(
+    qkv: Tensor,
+    norm_q: Tensor,
+    norm_k: Tensor,
+    eps: float,
+    cos: Tensor,
+    sin: Tensor,
+    k_rows: Tensor,
+    v_rows: Tensor,
+    rows: Tensor,
+) -> Tensor:
+    """Normalise and rotate queries and keys, and store keys and values.
+
+    Args:
+        qkv: Projected tokens, ``[L, 3 * N * D]``: queries, keys, values.
+        norm_q: Weight of the RMS norm of the queries, over all heads together, ``[N * D]``.
+        norm_k: Same for the keys.
+        eps: Added to the mean square.
+        cos: Cosine of each feature pair's rotation, ``[L, D/2]``.
+        sin: Sine, likewise.
+        k_rows: Where the keys go, ``[S, N, D]``; of one layer.
+        v_rows: Where the values go, same shape.
+        rows: Row of each token in both, int64 ``[L]``.
+
+    Returns:
+        Queries, ``[L, N, D]``.
+    """
+    heads = k_rows.shape[1:]
+    q, k, v = qkv.chunk(3, dim=-1)
+    k = F.rms_norm(k, k.shape[-1:], norm_k, eps).unflatten(-1, heads)
+    q = F.rms_norm(q, q.shape[-1:], norm_q, eps).unflatten(-1, heads)
+    k_rows.index_copy_(0, rows, rotate(k, cos, sin))
+    v_rows.index_copy_(0, rows, v.unflatten(-1, heads))
+    return rotate(q, cos, sin)

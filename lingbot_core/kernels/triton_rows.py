@@ -1,0 +1,68 @@
+# SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What the Triton kernels that handle one token per program have in common.
+
+A program holds its token's whole row in registers, in float32, so that each value is read once,
+written once and rounded once.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from lingbot_core.kernels.fp8 import RowScaled
+
+FP8_MAX = tl.constexpr(448.0)
+"""Largest value of float8_e4m3fn."""
+
+TINY = tl.constexpr(1e-12)
+"""Least amax of a row, so that a row of zeros has a scale."""
+
+
+@triton.jit
+def load_row(pointer, columns, inside):
+    """A row in float32, with zeros behind its end."""
+    return tl.load(pointer + columns, mask=inside, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def layer_norm(x, inside, eps, WIDTH: tl.constexpr):
+    """A row with mean 0 and variance 1; values behind its end are meaningless."""
+    mean = tl.sum(x, axis=0) / WIDTH
+    centred = tl.where(inside, x - mean, 0.0)
+    variance = tl.sum(centred * centred, axis=0) / WIDTH
+    return centred * tl.rsqrt(variance + eps)
+
+
+@triton.jit
+def store_row(y, out_ptr, out_scale_ptr, row, columns, inside, WIDTH: tl.constexpr, FP8: tl.constexpr):
+    """Write a row to ``out[row]``, with ``FP8`` in 8 bits and its scale to ``out_scale[row]``."""
+    if FP8:
+        amax = tl.max(tl.where(inside, tl.abs(y), 0.0), axis=0)
+        scale = tl.maximum(amax, TINY) / FP8_MAX
+        tl.store(out_scale_ptr + row, scale)
+        y = tl.minimum(tl.maximum(y / scale, -FP8_MAX), FP8_MAX)
+    tl.store(out_ptr + row * WIDTH + columns, y.to(out_ptr.dtype.element_ty), mask=inside)
+
+
+def block_size(width: int) -> int:
+    """Values that a program holds for a row: the next power of two."""
+    return 1 << (width - 1).bit_length()
+
+
+def num_warps(width: int) -> int:
+    """Warps per program: 32 values per thread, as far as there are warps."""
+    return max(1, min(16, block_size(width) // 1024))
+
+
+def rows_like(x: Tensor, *, fp8: bool) -> tuple[Tensor | RowScaled, Tensor, Tensor]:
+    """Memory for a result as large as ``x`` ``[L, C]``: the result, its values, and its scales (unused: the values)."""
+    if not fp8:
+        values = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+        return values, values, values
+    values = torch.empty(x.shape, dtype=torch.float8_e4m3fn, device=x.device)
+    scale = torch.empty((len(x), 1), dtype=torch.float32, device=x.device)
+    return RowScaled(values, scale), values, scale

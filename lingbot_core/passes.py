@@ -7,7 +7,7 @@ frames. A CUDA graph issues them at once. It replays fixed addresses, so all inp
 memory of their own that is copied into: tokens, timestep, cameras, text, rotation and the rows of
 the KV ring. A graph depends on nothing else but how much of the ring is visible. So there are two
 per visible length, one for denoising and one for the cache update, and they serve every later
-chunk, text and rollout of the same frame size.
+chunk, text and rollout of the same frame size. Results are the same bits with and without.
 """
 
 from __future__ import annotations
@@ -198,6 +198,11 @@ class PassGraphs:
 def _wants_graphs(dit: LingBotDiT) -> bool:
     weight = dit.patch_embedding.weight
     if weight.device.type != "cuda" or os.environ.get(VARIABLE, "").strip() == "0":
+        return False
+    if (
+        torch.cuda.get_allocator_backend() != "native"
+    ):  # what a graph allocates there, Triton does not take for GPU memory
+        _log.info("No CUDA graphs: torch runs with its allocator %s.", torch.cuda.get_allocator_backend())
         return False
     attention = choose(dit.attention, weight.device, weight.dtype, dit.config.head_dim)
     if not attention.is_capturable:

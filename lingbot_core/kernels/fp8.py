@@ -8,7 +8,10 @@ from functools import cache
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from lingbot_core.kernels.choice import with_triton_twin
 
 FP8_MAX = 448.0
 """Largest value of float8_e4m3fn."""
@@ -24,6 +27,10 @@ rounding the factors to 8 bits costs 3.8 %.
 """
 
 
+MIN_ROWS = 16
+"""Fewer tokens are padded to so many for the product on a GPU."""
+
+
 class RowScaled(NamedTuple):
     """A matrix in 8 bits: ``values * scale``."""
 
@@ -34,6 +41,7 @@ class RowScaled(NamedTuple):
     """float32 ``[rows, 1]``."""
 
 
+@with_triton_twin("lingbot_core.kernels.fp8_triton")
 def quantise_rows(x: Tensor) -> RowScaled:
     """A matrix ``[rows, C]`` in 8 bits, each row scaled so that its largest value is the largest that fits.
 
@@ -59,7 +67,11 @@ def fp8_linear(x: RowScaled, weight: RowScaled, bias: Tensor) -> Tensor:
     if not x.values.is_cuda:
         products = x.values.float() @ weight.values.float().T
         return (products * x.scale * weight.scale.T + bias.float()).to(bias.dtype)
-    return torch._scaled_mm(  # pyright: ignore[reportPrivateImportUsage] - its public successor is younger than torch 2.9
+    num_rows = len(x.values)
+    if num_rows < MIN_ROWS:  # cuBLAS has no kernel for some such sizes
+        padding = (0, 0, 0, MIN_ROWS - num_rows)
+        x = RowScaled(F.pad(x.values.view(torch.uint8), padding).view(x.values.dtype), F.pad(x.scale, padding))
+    result = torch._scaled_mm(  # pyright: ignore[reportPrivateImportUsage] - its public successor is younger than torch 2.9
         x.values,
         weight.values.T,
         scale_a=x.scale,
@@ -68,6 +80,7 @@ def fp8_linear(x: RowScaled, weight: RowScaled, bias: Tensor) -> Tensor:
         out_dtype=bias.dtype,
         use_fast_accum=FAST_ACCUMULATION,
     )
+    return result[:num_rows]
 
 
 def fp8_failure(device: torch.device) -> Exception | None:

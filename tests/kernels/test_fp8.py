@@ -134,6 +134,14 @@ def test_quantise_rows_gives_equal_bits_on_gpu_and_cpu(gpu: torch.device, column
 
 
 @pytest.mark.gpu
+def test_quantise_rows_on_gpu_when_a_row_has_nan_or_infinity_spoils_that_row_only(gpu: torch.device):
+    x = random_matrix(4, 192).to(gpu)
+    x[1, 3], x[2, 5] = torch.nan, torch.inf
+    is_nan = dequantise(quantise_rows(x)).isnan()
+    assert is_nan[1:3].any(dim=1).all() and is_nan[1].all() and not is_nan[[0, 3]].any()
+
+
+@pytest.mark.gpu
 @pytest.mark.parametrize("length", [1, 3, 72, 512, 4524])
 @pytest.mark.parametrize(("columns", "rows"), [(192, 576), (256, 256), (512, 192), (5120, 15360), (13824, 5120)])
 @pytest.mark.parametrize("fast", [True, False])

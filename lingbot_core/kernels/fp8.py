@@ -27,7 +27,7 @@ rounding the factors to 8 bits costs 3.8 %.
 """
 
 
-MIN_ROWS = 16
+MIN_ROWS = 64
 """Fewer tokens are padded to so many for the product on a GPU."""
 
 

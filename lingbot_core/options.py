@@ -12,6 +12,7 @@ import torch
 
 from lingbot_core.convert import Kind as CopyKind
 from lingbot_core.errors import InputError
+from lingbot_core.folders import default_cache_dir
 from lingbot_core.image_latents import MODES
 from lingbot_core.kernels.attention import AUTO, choose
 from lingbot_core.kernels.fp8 import fp8_failure
@@ -19,7 +20,7 @@ from lingbot_core.preflight import RunMemory
 from lingbot_core.schedule import Schedule, make_schedule
 from lingbot_core.timeline import CHUNK_LATENT_FRAMES
 from lingbot_core.variants import Role, Variant
-from lingbot_core.weights import Places, default_cache_dir
+from lingbot_core.weights import Places
 
 if TYPE_CHECKING:
     from lingbot_core.models.dit import DiTConfig

@@ -9,7 +9,6 @@ network), ComfyUI's model folders, our own copy, the Hugging Face cache, downloa
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from lingbot_core import convert, hub, preflight
 from lingbot_core.errors import InputError, ResourceError, WeightsError
+from lingbot_core.folders import default_cache_dir
 from lingbot_core.readers import read_weight_map
 from lingbot_core.variants import RemoteWeights, Role, Variant
 
@@ -37,13 +37,6 @@ _SUBFOLDERS: dict[Role, tuple[str, ...]] = {
     "text_encoder": ("text_encoders", "clip"),
     "tokenizer": ("text_encoders", "clip"),
 }
-
-
-def default_cache_dir() -> Path:
-    """Folder of our own cache: ``LINGBOT_CACHE_DIR``, else ``lingbot-world`` in the user's cache folder."""
-    own = os.environ.get("LINGBOT_CACHE_DIR")
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(own).expanduser() if own else Path(base) / "lingbot-world"
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 LAYERS: dict[str, tuple[str, ...]] = {
-    "leaves": ("errors", "timeline", "variants", "stats", "safetensors_io", "transfer"),
+    "leaves": ("errors", "timeline", "variants", "stats", "safetensors_io", "transfer", "folders"),
     "kernels": ("kernels", "context_parallel"),
     "models": ("models", "kv_cache", "camera", "schedule", "layouts"),
     "state": ("rollout", "journal", "decoder", "image_latents", "text", "tiny_tokenizer"),
@@ -57,8 +57,8 @@ IO_MODULES = {"aiohttp", "av", "huggingface_hub", "io", "json", "multiprocessing
 IO_MODULES |= {"requests", "safetensors", "shutil", "socket", "subprocess", "tempfile", "threading", "urllib"}
 """What nn.Module files have no business with."""
 
-READS_ENVIRONMENT = {"lingbot_core.kernels.choice"}
-"""Asks an environment variable which kernels to use."""
+READS_ENVIRONMENT = {"lingbot_core.kernels.choice", "lingbot_core.kernels.attention"}
+"""Ask an environment variable which kernels to use, and set one that says where compiled ones are kept."""
 
 MAX_LINES, MAX_LINES_MODEL = 400, 500
 

@@ -216,11 +216,3 @@ def test_plan_download_when_no_network_shows_about(places: weights.Places):
     assert len(plan) == len(VARIANT.weights)
     assert not any(status.exact or status.present for status in plan)
     assert sum(status.num_bytes for status in plan) == VARIANT.about_bytes
-
-
-def test_default_cache_dir_when_environment_is_set_obeys_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.delenv("LINGBOT_CACHE_DIR", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert weights.default_cache_dir() == tmp_path / "lingbot-world"
-    monkeypatch.setenv("LINGBOT_CACHE_DIR", str(tmp_path / "own"))
-    assert weights.default_cache_dir() == tmp_path / "own"

@@ -29,7 +29,12 @@ TIMEOUT_SEC = 900.0
 
 _PROCESS = "lingbot_core.bench.first_frame_process"
 
-_CACHES = {"TRITON_CACHE_DIR": "triton", "CUDA_CACHE_PATH": "cuda", "TORCHINDUCTOR_CACHE_DIR": "inductor"}
+_CACHES = {
+    "TRITON_CACHE_DIR": "triton",
+    "CUDA_CACHE_PATH": "cuda",
+    "TORCHINDUCTOR_CACHE_DIR": "inductor",
+    "FLASH_ATTENTION_CUTE_DSL_CACHE_DIR": "flash-attention-4",
+}
 """Environment variable -> where in the cache folder compiled kernels go."""
 
 

@@ -10,6 +10,7 @@ import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 
 import torch
@@ -20,6 +21,9 @@ from lingbot_core.models.dit import LingBotDiT
 from lingbot_core.options import RunSettings
 from lingbot_core.random_weights import SIZES
 from lingbot_core.timeline import CHUNK_LATENT_FRAMES
+
+_ATTENTION_PACKAGES = ("flash-attn-4", "flash-attn-3", "sageattention")
+"""Named with their versions where they are installed."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,16 @@ def versions(device: torch.device) -> str:
         named += f", Triton {triton.__version__}"
     except ImportError:
         named += ", no Triton"
-    return f"{named}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
+    installed = [f", {name} {version}" for name in _ATTENTION_PACKAGES if (version := _version(name))]
+    return f"{named}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}{''.join(installed)}"
+
+
+def _version(package: str) -> str | None:
+    """Version of a package; None when it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def command() -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lingbot_core.errors import InputError
+from lingbot_core.folders import default_cache_dir
 
 _log = logging.getLogger(__name__)
 
@@ -175,6 +177,9 @@ def _load_flash_attention_3() -> Attend:
 
 
 def _load_flash_attention_4() -> Attend:
+    # it compiles for 7 s; unless told to, it keeps nothing of that, and if told to, it does so below /tmp
+    os.environ.setdefault("FLASH_ATTENTION_CUTE_DSL_CACHE_ENABLED", "1")
+    os.environ.setdefault("FLASH_ATTENTION_CUTE_DSL_CACHE_DIR", str(default_cache_dir() / "flash-attention-4"))
     return _tokens_first(importlib.import_module("flash_attn.cute").flash_attn_func)
 
 
@@ -205,8 +210,11 @@ def _candidates(device: torch.device) -> tuple[str, ...]:
     """Exact backends, best first."""
     if device.type != "cuda":
         return ("sdpa",)
-    if torch.version.hip is None and torch.cuda.get_device_capability(device) >= (9, 0):
-        return "cudnn", "flash3", "flash4", "flash", "efficient", "sdpa"
+    capability = torch.cuda.get_device_capability(device) if torch.version.hip is None else (0, 0)
+    if capability >= (10, 0):
+        return "cudnn", "flash4", "flash", "efficient", "sdpa"
+    if capability >= (9, 0):  # measured on Hopper at full load: FlashAttention-4 takes 15 % less time than cuDNN
+        return "flash4", "cudnn", "flash3", "flash", "efficient", "sdpa"
     return "flash", "cudnn", "efficient", "sdpa"
 
 

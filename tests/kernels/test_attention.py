@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -26,12 +28,16 @@ from lingbot_core.models.dit import DiTConfig, LingBotDiT
 
 CPU = torch.device("cpu")
 BF16 = torch.bfloat16
+COMPILER_CACHE = ("FLASH_ATTENTION_CUTE_DSL_CACHE_ENABLED", "FLASH_ATTENTION_CUTE_DSL_CACHE_DIR")
 OF_TORCH = ("cudnn", "flash", "efficient", "sdpa")
 
 
 @pytest.fixture(autouse=True)
-def forget_choices() -> Iterator[None]:
-    """Let no test see what another one chose."""
+def forget_choices(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let no test see what another one chose, or set in the environment."""
+    for name in COMPILER_CACHE:
+        monkeypatch.setenv(name, "")  # so that it is unset again at the end, whatever happens to it
+        monkeypatch.delenv(name)
     choose.cache_clear()
     yield
     choose.cache_clear()
@@ -202,6 +208,31 @@ def test_choose_when_a_package_needs_another_one_names_that(monkeypatch: pytest.
     allow_on_cpu(monkeypatch, "flash4")
     with pytest.raises(InputError, match="No module named 'cutlass'"):
         choose("flash4", CPU, BF16, 128)
+
+
+def test_flash_attention_4_keeps_what_it_compiles_in_our_cache_unless_told_where(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    install(monkeypatch, "flash_attn.cute", flash_attn_func=flash_attn_func)
+    allow_on_cpu(monkeypatch, "flash4")
+    monkeypatch.setenv("LINGBOT_CACHE_DIR", str(tmp_path))
+    choose("flash4", CPU, BF16, 128)
+    assert [os.environ[name] for name in COMPILER_CACHE] == ["1", str(tmp_path / "flash-attention-4")]
+    choose.cache_clear()
+    for name in COMPILER_CACHE:
+        monkeypatch.setenv(name, "theirs")
+    choose("flash4", CPU, BF16, 128)
+    assert [os.environ[name] for name in COMPILER_CACHE] == ["theirs", "theirs"]
+
+
+@pytest.mark.parametrize(("capability", "first"), [((8, 9), "flash"), ((9, 0), "flash4"), ((10, 0), "cudnn")])
+def test_auto_prefers_what_was_measured_to_be_fastest_on_a_generation(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], first: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    candidates = module._candidates(torch.device("cuda"))
+    assert candidates[0] == first
+    assert {"cudnn", "flash", "efficient", "sdpa"} <= set(candidates) and "sage" not in candidates
 
 
 def test_choose_when_auto_takes_the_first_that_is_right_and_says_why_not_the_others(

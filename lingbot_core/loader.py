@@ -217,6 +217,7 @@ def random_model(
     text_parameters = sum(map(prod, umt5.native_shapes(text_config).values()))
     memory = run.memory(variant, sizes.dit, num_parameters, text_parameters, sizes.vae.base_dim)
     _check_memory(memory, run.device)
+    choose(run.attention, run.device, run.dtype, sizes.dit.head_dim)  # a part of loading, as with real weights
     name = f"random-{size}-{seed}"
     with tempfile.TemporaryDirectory() as folder:
         write_test_tokenizer(Path(folder), text_config.vocab_size)

@@ -122,7 +122,7 @@ def first_frame_markdown(found: dict[str, FirstFrame], text_size: str) -> str:
         "### First frames in a new process\n\n"
         f"From the call until the frames of chunk 0 are in host memory: prompt encoded (text encoder: {text_size}), "
         "photo encoded, arena made, four passes, frames decoded and, as it happens before they are handed out, the "
-        "cache updated; libraries started and kernels compiled on the way. Weights are in the memory of the device "
-        "when the clock starts. Process: since it was started, Python, imports and the making of random weights "
-        "included.\n\n" + table(headings, cells)
+        "cache updated; libraries started and kernels compiled on the way. When the clock starts the model is loaded: "
+        "weights are in the memory of the device, and attention was chosen and tried. Process: since it was started, "
+        "Python, imports, the making of random weights and that choice included.\n\n" + table(headings, cells)
     )

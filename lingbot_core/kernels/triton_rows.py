@@ -42,11 +42,11 @@ def store_row(y, out_ptr, out_scale_ptr, row, columns, inside, WIDTH: tl.constex
     """Write a row to ``out[row]``, with ``FP8`` in 8 bits and its scale to ``out_scale[row]``."""
     if FP8:
         magnitude = tl.where(inside, tl.abs(y), 0.0)
-        scale = tl.maximum(tl.max(magnitude, axis=0), TINY) * (1.0 / FP8_MAX)
-        has_nan = tl.max((magnitude != magnitude).to(tl.int32), axis=0)  # which the maximum of numbers passes over
-        scale = tl.where(has_nan > 0, float("nan"), scale)
-        tl.store(out_scale_ptr + row, scale)
-        y = tl.minimum(tl.maximum(tl.div_rn(y, scale), -FP8_MAX), FP8_MAX)
+        # as integers, whose order is the same: the maximum of numbers passes over NaN, which here comes last
+        amax = tl.max(magnitude.to(tl.int32, bitcast=True), axis=0).to(tl.float32, bitcast=True)
+        amax = tl.maximum(amax, TINY, propagate_nan=tl.PropagateNan.ALL)
+        tl.store(out_scale_ptr + row, amax * (1.0 / FP8_MAX))
+        y = tl.minimum(tl.maximum(y * tl.div_rn(FP8_MAX, amax), -FP8_MAX), FP8_MAX)
     tl.store(out_ptr + row * WIDTH + columns, y.to(out_ptr.dtype.element_ty), mask=inside)
 
 

@@ -20,9 +20,9 @@ FLAT_BLOCK = 4096
 
 @triton.jit
 def _activate(x, GELU: tl.constexpr):
-    if GELU:  # 0.5 (1 + tanh u) = sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3)
-        return x * tl.sigmoid(1.5957691216057308 * (x + 0.044715 * x * x * x))
-    return x * tl.sigmoid(x)
+    if GELU:  # 0.5 (1 + tanh u) = sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3), in powers of 2
+        return x / (1.0 + tl.exp2(x * (-2.302208198144325 - 0.1029432395800235 * x * x)))
+    return x / (1.0 + tl.exp2(-1.4426950408889634 * x))
 
 
 @triton.jit
@@ -50,5 +50,7 @@ def activate(x: Tensor, function: Literal["gelu", "silu"], *, fp8: bool = False)
         activate_kernel[(triton.cdiv(x.numel(), FLAT_BLOCK),)](x, x.numel(), FLAT_BLOCK, gelu, num_warps=4)
         return x
     out, values, scales = rows_like(x, fp8=True)
-    activate_fp8_kernel[(len(x),)](x, values, scales, width, block_size(width), gelu, num_warps=num_warps(width))
+    activate_fp8_kernel[(len(x),)](
+        x, values, scales, width, block_size(width), gelu, num_warps=num_warps(width, fp8=True)
+    )
     return out

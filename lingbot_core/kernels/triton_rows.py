@@ -46,7 +46,7 @@ def store_row(y, out_ptr, out_scale_ptr, row, columns, inside, WIDTH: tl.constex
         amax = tl.max(magnitude.to(tl.int32, bitcast=True), axis=0).to(tl.float32, bitcast=True)
         amax = tl.maximum(amax, TINY, propagate_nan=tl.PropagateNan.ALL)
         tl.store(out_scale_ptr + row, amax * (1.0 / FP8_MAX))
-        y = tl.minimum(tl.maximum(y * tl.div_rn(FP8_MAX, amax), -FP8_MAX), FP8_MAX)
+        y = tl.minimum(tl.maximum(y * (tl.div_rn(1.0, amax) * FP8_MAX), -FP8_MAX), FP8_MAX)
     tl.store(out_ptr + row * WIDTH + columns, y.to(out_ptr.dtype.element_ty), mask=inside)
 
 
@@ -55,9 +55,9 @@ def block_size(width: int) -> int:
     return 1 << (width - 1).bit_length()
 
 
-def num_warps(width: int) -> int:
-    """Warps per program: 32 values per thread, as far as there are warps."""
-    return max(1, min(16, block_size(width) // 1024))
+def num_warps(width: int, *, fp8: bool = False) -> int:
+    """Warps per program: 32 values per thread, as far as there are warps; 64 where the row's maximum is needed."""
+    return max(1, min(16, block_size(width) // (2048 if fp8 else 1024)))
 
 
 def rows_like(x: Tensor, *, fp8: bool) -> tuple[Tensor | RowScaled, Tensor, Tensor]:

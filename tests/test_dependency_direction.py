@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 
 LAYERS: dict[str, tuple[str, ...]] = {
     "leaves": ("errors", "timeline", "variants", "stats", "safetensors_io", "transfer"),
-    "kernels": ("kernels", "context_parallel"),
+    "kernels": ("context_parallel", "kernels"),
     "models": ("models", "kv_cache", "camera", "schedule", "layouts"),
     "state": ("rollout", "journal", "decoder", "image_latents", "text", "tiny_tokenizer"),
     "files": (

@@ -34,6 +34,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "preflight",
         "convert",
         "weights",
+        "weight_stream",
     ),
     "engine": ("options", "checkpoints", "random_weights", "loader", "passes", "sampler", "arena", "make_checkpoint"),
     "executor": ("executor",),

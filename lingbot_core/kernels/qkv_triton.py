@@ -179,9 +179,7 @@ def norm_rope_pack(
 
 
 @triton.jit
-def store_exchanged_kernel(
-    received_ptr, q_ptr, k_ptr, v_ptr, rows_ptr, WIDTH: tl.constexpr, BLOCK: tl.constexpr
-):
+def store_exchanged_kernel(received_ptr, q_ptr, k_ptr, v_ptr, rows_ptr, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
     """One program per token and part: 0 is its query, 1 its key, 2 its value."""
     token = tl.program_id(0).to(tl.int64)
     part = tl.program_id(1)

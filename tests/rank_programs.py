@@ -58,7 +58,7 @@ def photo(height: int, width: int) -> Tensor:
 
 def latents(chunks: list[ChunkResult]) -> Latents:
     """Latents by chunk index."""
-    return {f"chunk{chunk.index}": chunk.latents.contiguous() for chunk in chunks}
+    return {f"chunk{chunk.index}": chunk.latents.clone() for chunk in chunks}
 
 
 # --- rollouts: the same functions make what a single rank makes --------------------------

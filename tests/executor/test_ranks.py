@@ -1,0 +1,122 @@
+# SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Several ranks on the CPU, as processes that talk by Gloo, against one."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lingbot_core.executor.local import LocalExecutor
+from lingbot_core.journal import Journal
+from tests import rank_programs
+from tests.rank_programs import ROLLOUTS, finish, rollout, start
+from tests.tiny_engine import FOUR_HEADS, build_model
+
+MAX_ERROR = {"bf16": 1e-2, "fp8": 1e-2}
+"""Relative L2 error of a chunk's latents; of others, 5e-6."""
+
+NUM_JOURNAL_CHUNKS = 4
+"""Made by one rank before others go on."""
+
+ON_TWO = list(ROLLOUTS)
+ON_FOUR = ["sink", "long_window", "bf16", "few_tokens", "snapshot"]
+
+
+@cache
+def made_by_one_rank(name: str) -> rank_programs.Latents:
+    """What one rank makes of a program."""
+    make_model, make, snapshot_gib = ROLLOUTS[name]
+    return make(LocalExecutor(make_model(), snapshot_budget_gib=snapshot_gib))
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory):
+    """Folder of what 2 and 4 ranks have made, by their number."""
+    folders = {size: tmp_path_factory.mktemp(f"ranks{size}") for size in (2, 4)}
+    journal = Journal(folders[2] / "journal")
+    rollout(LocalExecutor(build_model(config=FOUR_HEADS), journal), num_chunks=NUM_JOURNAL_CHUNKS)
+    for size, names in ((2, [*ON_TWO, "random"]), (4, ON_FOUR)):
+        for code, errors in finish(start(size, folders[size], names)):
+            assert code == 0, errors
+    return folders
+
+
+@pytest.mark.parametrize(
+    ("name", "num_ranks"), [(name, 2) for name in ON_TWO] + [(name, 4) for name in ON_FOUR], ids=str
+)
+def test_latents_equal_those_of_one_rank(results: dict[int, Path], name: str, num_ranks: int) -> None:
+    actual, expected = load_file(results[num_ranks] / f"{name}.safetensors"), made_by_one_rank(name)
+    assert actual.keys() == expected.keys()
+    errors = {part: relative_error(actual[part], expected[part]) for part in expected}
+    print(f"{name}, {num_ranks} ranks: {max(errors.values()):.1e}")
+    assert max(errors.values()) <= MAX_ERROR.get(name, 5e-6), errors
+
+
+def test_rollout_begun_on_one_rank_goes_on_from_its_journal(results: dict[int, Path]) -> None:
+    """Known chunks are taken as they are, bit for bit; that the rest fits is shown above."""
+    actual, expected = load_file(results[2] / "journal.safetensors"), made_by_one_rank("journal")
+    same = [torch.equal(actual[f"chunk{index}"], expected[f"chunk{index}"]) for index in range(len(expected))]
+    assert same[:NUM_JOURNAL_CHUNKS] == [True] * NUM_JOURNAL_CHUNKS
+
+
+def test_random_weights_are_equal_on_all_ranks(results: dict[int, Path]) -> None:
+    first, second = (load_file(results[2] / f"random.{rank}.safetensors") for rank in range(2))
+    assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_checkpoint_is_read_once_by_all_ranks_together(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    environment = {"LINGBOT_TEST_CHECKPOINT": str(tiny_checkpoint)}
+    for num_ranks in (1, 2):
+        for code, errors in finish(start(num_ranks, tmp_path, ["load"], **environment)):
+            assert code == 0, errors
+    alone, first, second = (
+        Counter(json.loads((tmp_path / f"read{name}.json").read_text())) for name in ("1.0", "2.0", "2.1")
+    )
+    network = {name for name in alone if "blocks." in name and "encoder" not in name} & second.keys()
+    assert len(network) > 20 and set(second) <= set(alone)
+    assert first + second == alone, "every tensor is read as often as by one rank"
+    assert not first.keys() & second.keys()
+    weights = [load_file(tmp_path / f"weights{name}.safetensors") for name in ("1.0", "2.0", "2.1")]
+    assert all(torch.equal(weights[0][name], other[name]) for other in weights[1:] for name in weights[0])
+    copies = [next((tmp_path / f"cache{size}").rglob("*.safetensors")).read_bytes() for size in (1, 2)]
+    assert copies[0] == copies[1]
+
+
+def test_first_rank_that_finds_no_files_says_so_and_the_others_leave(tmp_path: Path) -> None:
+    for code, errors in finish(start(2, tmp_path, ["damaged"])):
+        assert code == 0, errors
+    assert (tmp_path / "damaged.0.txt").read_text() == "WeightsError: The file x is missing."
+    assert (tmp_path / "damaged.1.txt").read_text().startswith("GroupStopped")
+
+
+def test_ranks_outlast_idle_times_beyond_their_patience_asleep(tmp_path: Path) -> None:
+    for code, errors in finish(start(2, tmp_path, ["idle"], LINGBOT_TEST_SILENCE_SEC="2")):
+        assert code == 0, errors
+    assert len(load_file(tmp_path / "idle.safetensors")) == 1
+    assert float((tmp_path / "idle.1.txt").read_text()) < 2.5  # of six seconds; a spinning rank takes all
+
+
+def test_rank_gives_up_when_the_first_one_is_silent(tmp_path: Path) -> None:
+    for code, errors in finish(start(2, tmp_path, ["silence"], LINGBOT_TEST_SILENCE_SEC="2")):
+        assert code == 0, errors
+    took_sec, message = (tmp_path / "silence.1.txt").read_text().split(" ", 1)
+    assert 1 < float(took_sec) < 4 and "cannot be heard" in message
+
+
+def test_failing_rank_ends_the_request_and_no_other_is_begun(tmp_path: Path) -> None:
+    (code, errors), (other_code, other_errors) = finish(start(2, tmp_path, ["failure"]))
+    assert code == 0, errors
+    assert other_code != 0 and "MemoryError: there is none left" in other_errors
+    took_sec, is_broken, message = (tmp_path / "failure.txt").read_text().split(" ", 2)
+    assert float(took_sec) < 20 and is_broken == "True" and "out of step" in message
+
+
+def relative_error(actual: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((actual.double() - expected.double()).norm() / expected.double().norm())

@@ -69,6 +69,8 @@ class NetworkPasses:
         self._text = TextContext(buffer(*text_shape), buffer(*text_shape))
         self._rope = RopeAngles(buffer(num_tokens, config.head_dim // 2), buffer(num_tokens, config.head_dim // 2))
         self._flow = buffer(cache.tokens_per_chunk, config.out_channels * 4)
+        if self._parallel.size > 1:  # connects the ranks, which cannot be done while a graph is recorded
+            self._parallel.gather(self._tokens[:, : self._flow.shape[1]], self._flow)
         self._text_id: str | None = None
         self._table = {t: dit.modulation(t) for t in (*schedule.timesteps, schedule.cache_update_timestep)}
         self._graphs = PassGraphs(weight.device) if _wants_graphs(dit) else None

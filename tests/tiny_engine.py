@@ -29,8 +29,8 @@ HEIGHT, WIDTH = 32, 48
 CONFIG = DiTConfig(dim=96, ffn_dim=128, num_heads=2, num_layers=6, text_dim=16, text_len=8)
 """Six layers: a replay from two windows back would not rebuild the upper ones."""
 
-FOUR_HEADS = replace(CONFIG, num_heads=4)
-"""The same for up to four ranks."""
+FOUR_HEADS = replace(CONFIG, num_heads=4, num_layers=3)
+"""For up to four ranks."""
 
 
 class CountingTextEncoder:

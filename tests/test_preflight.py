@@ -49,6 +49,16 @@ def test_estimate_memory_when_published_sizes_agrees_with_known_figures():
     assert light.total < full.total / 1.5
 
 
+def test_estimate_memory_of_one_of_several_ranks_counts_all_weights_and_its_part_of_the_rest():
+    one, eighth = FULL.estimate(), replace(FULL, num_ranks=8).estimate()
+    assert eighth.weights == one.weights and eighth.autoencoders == one.autoencoders
+    assert eighth.kv_cache == one.kv_cache / 8
+    assert one.conditioning / 8 < eighth.conditioning < one.conditioning / 4  # the text is on every rank
+    assert eighth.work == pytest.approx(one.work / 8, rel=2e-3)  # 566 tokens instead of 565.5
+    follower = replace(FULL, num_ranks=8, network_only=True).estimate()
+    assert follower == replace(eighth, autoencoders=0, text_encoder=0)
+
+
 def test_check_memory_when_too_small_lists_what_is_needed_and_what_fits(card: torch.device):
     preflight.check_memory(card, LIGHT)
     numbers = r"memory on cuda:0.*80\.0 GiB free.*weights 34\.5, kv cache 72\.5"

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from lingbot_core.executor.local import LocalExecutor
 from lingbot_core.journal import Journal
+from lingbot_core.loader import random_model
 from tests import rank_programs
 from tests.rank_programs import ROLLOUTS, finish, rollout, start
 from tests.tiny_engine import FOUR_HEADS, build_model
@@ -135,6 +136,24 @@ def test_ranks_outlast_idle_times_beyond_their_patience_asleep(waited: Path) -> 
 def test_rank_gives_up_when_the_first_one_is_silent(waited: Path) -> None:
     took_sec, message = (waited / "silence.1.txt").read_text().split(" ", 1)
     assert 0.5 * SILENCE_SEC < float(took_sec) < 2 * SILENCE_SEC and "cannot be heard" in message
+
+
+@pytest.mark.multigpu
+@pytest.mark.parametrize("graphs", ["1", "0"])
+def test_latents_of_two_gpus_equal_those_of_one(tmp_path: Path, monkeypatch, graphs: str) -> None:
+    limits = {"fp32": 5e-6, "bf16": 1e-2} | ({"fp8": 5e-2} if torch.cuda.get_device_capability() >= (8, 9) else {})
+    monkeypatch.setenv("LINGBOT_CUDA_GRAPHS", graphs)
+    names = [f"gpu_{precision}" for precision in limits]
+    for code, errors in finish(start(2, tmp_path, names, LINGBOT_TEST_DEVICE="cuda")):
+        assert code == 0 and "graphs do not work" not in errors, errors
+    for precision, limit in limits.items():
+        options = rank_programs.gpu_options(precision, torch.device("cuda", 0))
+        executor = LocalExecutor(random_model(rank_programs.GPU_VARIANT, options, size="small"))
+        expected = rollout(executor, rank_programs.GPU_SIZE)
+        actual = load_file(tmp_path / f"gpu_{precision}.safetensors")
+        error = max(relative_error(actual[part], expected[part].cpu()) for part in expected)
+        print(f"{precision}, 2 GPUs, graphs {graphs}: {error:.1e}")
+        assert error <= limit
 
 
 def relative_error(actual: torch.Tensor, expected: torch.Tensor) -> float:

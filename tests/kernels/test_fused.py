@@ -271,7 +271,8 @@ def test_norm_rope_pack_gives_each_rank_its_heads_of_norm_rope_store(
         packed = pack(*arguments, num_ranks)
         assert packed.shape == (num_ranks, length, 3, num_heads // num_ranks, head_dim) and packed.is_contiguous()
         for part, expected in enumerate((q, k, v)):
-            assert torch.equal(torch.cat(list(packed[:, :, part]), dim=1), expected), part
+            actual, step = torch.cat(list(packed[:, :, part]), dim=1), torch.finfo(dtype).eps
+            torch.testing.assert_close(actual, expected, rtol=2 * step, atol=4 * step)  # compiled apart on a GPU
 
 
 @needs_triton
@@ -287,7 +288,7 @@ def test_store_exchanged_drops_padding_and_touches_no_other_row(
     tokens = [received[rank, row] for rank in range(num_ranks) for row in range(received.shape[1])][:length]
     for function in (qkv.store_exchanged.torch, qkv.store_exchanged.triton):
         store = [torch.full((length + 9, num_heads, head_dim), torch.nan, device=DEVICE).to(dtype) for _ in range(2)]
-        q = function(received, *store, rows)
+        q = function(received, store[0], store[1], rows)
         assert q.is_contiguous()
         for part, actual in enumerate((q, store[0][rows], store[1][rows])):
             assert torch.equal(actual, torch.stack([token[part] for token in tokens])), part

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from lingbot_core.kernels.attention import choose
 from lingbot_core.kv_cache import SinkWindowKVCache
-from lingbot_core.models.dit import CameraModulation, LingBotDiT, RopeAngles, TextContext, TimestepModulation
+from lingbot_core.models.dit import LingBotDiT
+from lingbot_core.models.dit_config import CameraModulation, RopeAngles, TextContext, TimestepModulation
 from lingbot_core.schedule import Schedule
 from lingbot_core.transfer import to_device
 

@@ -12,7 +12,7 @@ import torch
 
 from lingbot_core import preflight
 from lingbot_core.errors import ResourceError
-from lingbot_core.models.dit import DiTConfig
+from lingbot_core.models.dit_config import DiTConfig
 from lingbot_core.variants import VARIANTS
 
 GIB = 2**30

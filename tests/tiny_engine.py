@@ -18,7 +18,7 @@ from lingbot_core.decoder import StreamingDecoder
 from lingbot_core.executor.base import ChunkResult, RolloutRequest, TextEvent
 from lingbot_core.executor.local import LocalExecutor
 from lingbot_core.loader import LoadedModel, ModelOptions
-from lingbot_core.models.dit import DiTConfig
+from lingbot_core.models.dit_config import DiTConfig
 from lingbot_core.preflight import RunMemory
 from lingbot_core.schedule import make_schedule
 from lingbot_core.variants import VARIANTS

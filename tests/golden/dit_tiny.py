@@ -41,11 +41,13 @@ def build_network(config: DiTConfig = CONFIG, dtype: torch.dtype = torch.float32
     return network
 
 
-def build_cache(config: DiTConfig, window_frames: int, sink_frames: int, dtype: torch.dtype) -> SinkWindowKVCache:
+def build_cache(
+    config: DiTConfig, window_frames: int, sink_frames: int, dtype: torch.dtype, device: str = "cpu"
+) -> SinkWindowKVCache:
     """An empty cache for chunks of ``NUM_TOKENS``; window and sink in latent frames."""
     window, sink = window_frames // CHUNK_LATENT_FRAMES, sink_frames // CHUNK_LATENT_FRAMES
     return SinkWindowKVCache(
-        config.num_layers, config.num_heads, config.head_dim, NUM_TOKENS, window, sink, dtype, "cpu"
+        config.num_layers, config.num_heads, config.head_dim, NUM_TOKENS, window, sink, dtype, device
     )
 
 

@@ -8,16 +8,20 @@ import importlib
 import logging
 import os
 import queue
+import sys
 import threading
-from collections.abc import Callable, Sequence
+import time
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from lingbot_core.executor.ranks import GroupStopped, LeadingExecutor, RankGroup, follow, lead, load_on_ranks
 from torch import Tensor
 
-from lingbot_core.executor.base import ChunkResult
+from lingbot_core.errors import LingBotError
 from lingbot_core.executor.channel import Channel, ChannelClosed
 from lingbot_core.executor.messages import (
     Cancel,
@@ -41,65 +45,68 @@ from lingbot_core.executor.messages import (
 from lingbot_core.executor.processes import ProcessId
 from lingbot_core.executor.shared_arrays import ArrayFolder
 from lingbot_core.executor.worker import WorkerSettings, end_without_host
-from lingbot_core.errors import LingBotError
 from lingbot_core.options import ModelOptions
 from lingbot_core.rollout import ChunkRecord
 from lingbot_core.variants import get_variant
 
-_log = logging.getLogger(__name__)
-
 _CHUNKS_AHEAD = 2
 """Chunks that may wait for the consumer before the network waits for it too."""
+
+_STOPPED_SEC = 30.0
+"""A rank that rank 0 has stopped ends by itself after so long."""
 
 
 def run_rank(rank: int, settings: WorkerSettings, channel: Channel | None) -> bool:
     """Run a rank; True when it was told to end, False after a failure, which the host knows by then."""
-    ranks = importlib.import_module(settings.ranks_module)
     if channel is not None:
         logging.getLogger("lingbot_core").addHandler(_ToHost(channel))
     try:
-        options = ModelOptions.from_json(settings.options)
-        device = _device(options)
-        group = ranks.RankGroup.connect(device)
+        group = RankGroup.connect(_device(ModelOptions.from_json(settings.options)))
         if rank == 0:
             assert channel is not None, "rank 0 runs on the host's machine"
-            _lead(_HostLine(channel, settings), ranks, group, settings, options)
+            _lead(_HostLine(channel, settings), group, settings)
         else:
-            model = ranks.load_on_ranks(group, get_variant(settings.slug), options)
-            ranks.follow(group, model)
+            follow(group, _load(group, settings))
         group.close()
         return True
+    except GroupStopped:
+        time.sleep(_STOPPED_SEC)  # rank 0 tells the host why, and the host ends this process
     except BaseException as error:
-        _log.debug("This rank failed", exc_info=True)
+        report = ErrorReport.of(error)
+        print(report.traceback, file=sys.stderr, flush=True)
         if channel is not None:
-            try:
-                channel.send(RankFailed(ErrorReport.of(error)))
-            except ChannelClosed:
-                return False
-        else:
-            print(f"lingbot-world worker: rank {rank} failed: {ErrorReport.of(error).traceback}", flush=True)
-        return False
+            with suppress(ChannelClosed):
+                channel.send(RankFailed(report))
+    return False
 
 
 def _device(options: ModelOptions) -> torch.device:
     """The device of this rank: the CPU if that was chosen or there is no GPU, else the one of its number."""
     wants_cpu = options.device is not None and torch.device(options.device).type == "cpu"
     if wants_cpu or not torch.cuda.is_available():
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
         return torch.device("cpu")
-    device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-    torch.cuda.set_device(device)
-    return device
+    return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
 
 
-def _lead(line: _HostLine, ranks: Any, group: Any, settings: WorkerSettings, options: ModelOptions) -> None:
-    """Rank 0: load, then do what the host asks until it says stop."""
+def _load(group: RankGroup, settings: WorkerSettings, line: _HostLine | None = None) -> Any:
+    """What this rank needs of the model: rank 0 all of it, the others the network."""
+    models = importlib.import_module(settings.models_module)
     variant = get_variant(settings.slug)
-    model = ranks.load_on_ranks(group, variant, options, line.say, line.make_room)
+    options = replace(ModelOptions.from_json(settings.options), device=str(group.device))
+    if line is None:
+        return load_on_ranks(group, lambda: models.load_network(variant, options, parallel=group.parallel))
+    say, make_room = line.say, line.make_room
+    return load_on_ranks(group, lambda: models.load_model(variant, options, say, make_room, parallel=group.parallel))
+
+
+def _lead(line: _HostLine, group: RankGroup, settings: WorkerSettings) -> None:
+    """Rank 0: load, then do what the host asks until it says stop."""
+    model = _load(group, settings, line)
     arrays = ArrayFolder(Path(settings.folders[0]), Path(settings.folders[1]))
     store = StoreProxy(line, arrays)
-    executor = ranks.lead(group, model, store, settings.snapshot_budget_gib)
-    line.beat = executor.beat
-    line.send(Ready(executor.info, held_bytes(executor)))
+    executor = lead(group, model, store, settings.snapshot_budget_gib)
+    line.send(Ready(replace(executor.info, num_ranks=group.size), held_bytes(executor)))
     while not isinstance(command := line.next_command(), Stop):
         error = None
         try:
@@ -107,57 +114,30 @@ def _lead(line: _HostLine, ranks: Any, group: Any, settings: WorkerSettings, opt
                 _stream(line, executor, command, store, arrays)
             else:
                 assert isinstance(command, EncodeTexts), command
-                line.send(Texts(_encode(line, executor, command.prompts)))
-        except LingBotError as caught:  # for the user; the group is as it was
+                line.send(Texts(executor.encode_texts(command.prompts)))
+        except (
+            LingBotError
+        ) as caught:  # for the user; the ranks are as they were, unless it came in the middle of a pass
+            if group.is_broken:
+                raise
             error = ErrorReport.of(caught)
         line.send(Ended(error, held_bytes(executor)))
-    executor.close()
+    executor.stop()
 
 
-def _stream(line: _HostLine, executor: Any, command: Stream, store: StoreProxy, arrays: ArrayFolder) -> None:
+def _stream(
+    line: _HostLine, executor: LeadingExecutor, command: Stream, store: StoreProxy, arrays: ArrayFolder
+) -> None:
     """Run a request, a little ahead of the consumer."""
-    request = command.request
-    _encode(line, executor, [event.prompt for event in request.text if event.embedding is None])
     for chunk in executor.stream(
-        request, on_progress=lambda progress: line.send(Progress(progress)), cancelled=line.is_cancelled
+        command.request, on_progress=lambda progress: line.send(Progress(progress)), cancelled=line.is_cancelled
     ):
-        line.send(_chunk_message(chunk, store, arrays))
+        frames = None if store.last_frames == chunk.key else arrays.share(chunk.frames)
+        line.send(ChunkDone(chunk.index, chunk.key, chunk.latents, frames, chunk.stats, chunk.reused))
         line.wait_for_consumer()
 
 
-def _chunk_message(chunk: ChunkResult, store: StoreProxy, arrays: ArrayFolder) -> ChunkDone:
-    frames = None if store.last_frames == chunk.key else arrays.share(chunk.frames)
-    return ChunkDone(chunk.index, chunk.key, chunk.latents, frames, chunk.stats, chunk.reused)
-
-
-def _encode(line: _HostLine, executor: Any, prompts: Sequence[str]) -> list[Tensor]:
-    """Encode prompts, in a thread if the encoder is needed: reading it can take minutes, and others wait for beats."""
-    if all(executor.knows_text(prompt) for prompt in prompts):
-        return executor.encode_texts(prompts)
-    results: list[list[Tensor]] = []
-    failures: list[BaseException] = []
-    device = executor.info.device
-
-    def encode() -> None:
-        try:
-            if device.type == "cuda":
-                torch.cuda.set_device(device)
-            with torch.inference_mode():
-                results.append(executor.encode_texts(prompts))
-        except BaseException as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=encode, name="text encoder", daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(line.beat_sec)
-        line.beat()
-    if failures:
-        raise failures[0]
-    return results[0]
-
-
-def held_bytes(executor: Any) -> int:
+def held_bytes(executor: LeadingExecutor) -> int:
     """Memory that this rank holds on its device."""
     device = executor.info.device
     return torch.cuda.memory_reserved(device) if device.type == "cuda" else executor.num_bytes
@@ -173,9 +153,6 @@ class _HostLine:
 
     def __init__(self, channel: Channel, settings: WorkerSettings) -> None:
         self._channel, self._settings = channel, settings
-        self.beat_sec = settings.beat_sec
-        self.beat: Callable[[], None] = lambda: None
-        """Tells the other ranks that this one lives; needed wherever this one waits."""
         self._commands: queue.Queue[Any] = queue.Queue()
         self._replies: queue.Queue[Reply] = queue.Queue()
         self._cancelled = threading.Event()
@@ -200,24 +177,14 @@ class _HostLine:
     def ask(self, message: object) -> Any:
         """Send a message and wait for its reply."""
         self.send(message)
-        while True:
-            try:
-                reply = self._replies.get(timeout=self.beat_sec)
-                break
-            except queue.Empty:
-                if threading.current_thread() is threading.main_thread():
-                    self.beat()
+        reply = self._replies.get()  # without a host, the other thread ends this process
         if reply.error is not None:
             raise reply.error.as_user_error() or RuntimeError(f"The record store failed: {reply.error.text}")
         return reply.value
 
     def next_command(self) -> Any:
         """Wait for what the host wants next."""
-        while True:
-            try:
-                return self._commands.get(timeout=self.beat_sec)
-            except queue.Empty:
-                self.beat()
+        return self._commands.get()
 
     def is_cancelled(self) -> bool:
         """Whether the running request shall end."""
@@ -225,8 +192,7 @@ class _HostLine:
 
     def wait_for_consumer(self) -> None:
         """Return when no more than a few chunks wait for the consumer."""
-        while not self._room.acquire(timeout=self.beat_sec):
-            self.beat()
+        self._room.acquire()
 
     def _sort(self) -> None:
         while True:

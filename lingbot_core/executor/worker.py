@@ -29,8 +29,8 @@ SETTINGS_VARIABLE = "LINGBOT_WORKER_SETTINGS"
 HEARTBEAT_SEC = 1.0
 """Between two signs of life of a rank."""
 
-RANKS_MODULE = "lingbot_core.executor.ranks"
-"""What connects ranks, loads on them and runs them."""
+MODELS_MODULE = "lingbot_core.loader"
+"""Where ranks get their model."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,8 @@ class WorkerSettings:
     snapshot_budget_gib: float = 0.0
     """See ``LocalExecutor``."""
 
-    beat_sec: float = 20.0
-    """Between two messages of an idle rank 0 to the others, which give up after a minute without one."""
-
-    ranks_module: str = RANKS_MODULE
-    """Module with ``RankGroup``, ``load_on_ranks``, ``lead`` and ``follow``."""
+    models_module: str = MODELS_MODULE
+    """Module with ``load_model`` and ``load_network``."""
 
     def write(self, path: Path) -> None:
         """Write the file."""

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 from pathlib import Path
 
 from lingbot_core.cli.console import ChunkBar, StopRequest, say
@@ -12,12 +13,11 @@ from lingbot_core.cli.inputs import read_request
 from lingbot_core.cli.model_folders import add_models_dir, find_model_folders
 from lingbot_core.cli.outputs import Outputs
 from lingbot_core.errors import Cancelled
-from lingbot_core.executor.local import LocalExecutor
+from lingbot_core.executor.opening import open_executor
 from lingbot_core.image_latents import MODES
 from lingbot_core.journal import DEFAULT_BUDGET_GIB, Journal
 from lingbot_core.kernels.attention import AUTO, NAMES
-from lingbot_core.loader import load_model
-from lingbot_core.options import ATTENTION_HELP, PRECISION_HELP, PRECISIONS, ModelOptions, RunSettings
+from lingbot_core.options import ATTENTION_HELP, PRECISION_HELP, PRECISIONS, Machines, ModelOptions, RunSettings
 from lingbot_core.photo import FITS
 from lingbot_core.preflight import explain_out_of_memory
 from lingbot_core.schedule import SCHEDULES
@@ -38,9 +38,13 @@ def run(args: argparse.Namespace) -> int:
     request = read_request(args)  # every input is checked here, before any model file is opened
     journal = Journal(args.journal or args.output_dir / "journal", args.journal_budget)
     with Outputs(args.output_dir, variant.slug, request, args.fps, args.contact_sheet) as outputs:
-        model = load_model(variant, options, on_progress=say)
-        executor = LocalExecutor(model, journal, args.snapshot_budget)
-        with ChunkBar(request.num_chunks) as bar, StopRequest() as stop, explain_out_of_memory(model.device):
+        executor = open_executor(variant, options, journal, args.snapshot_budget, say=say)
+        with (
+            closing(executor),
+            ChunkBar(request.num_chunks) as bar,
+            StopRequest() as stop,
+            explain_out_of_memory(executor.info.device),
+        ):
             try:
                 for chunk in executor.stream(request, on_progress=bar.on_pass, cancelled=stop):
                     outputs.append(chunk)
@@ -48,7 +52,6 @@ def run(args: argparse.Namespace) -> int:
             except Cancelled:
                 done = f"{outputs.num_chunks} of {request.num_chunks} chunks"
                 say(f"Stopped after {done}; the same command goes on there.")
-        executor.close()
     for path in outputs.paths:
         print(path)
     return 0 if outputs.num_chunks == request.num_chunks else stop.exit_code

@@ -151,12 +151,15 @@ class Executor(Protocol):
 
     @property
     def info(self) -> EngineInfo:
-        """What is loaded."""
+        """What is loaded; :meth:`start` is called if need be."""
         ...
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether the model is loaded; an executor whose processes have ended is not, and loads it again when asked."""
+    def start(self) -> None:
+        """Load the model if it is not loaded, or not any more because its processes have ended.
+
+        Raises:
+            LingBotError: It cannot be loaded.
+        """
         ...
 
     @property

@@ -73,10 +73,8 @@ class LocalExecutor:
             memory=model.memory,
         )
 
-    @property
-    def is_ready(self) -> bool:
-        """True: the model is in this process."""
-        return True
+    def start(self) -> None:
+        """Nothing: the model is loaded."""
 
     @property
     def num_bytes(self) -> int:

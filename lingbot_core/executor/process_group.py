@@ -49,6 +49,9 @@ _log = logging.getLogger(__name__)
 _ASK_SEC = 0.1
 """Between two looks at whether the user wants to stop."""
 
+_FAILURE_SEC = 5.0
+"""After the end of a process, for its cause to be known."""
+
 _OPEN: weakref.WeakSet[ProcessGroupExecutor] = weakref.WeakSet()
 
 
@@ -94,6 +97,7 @@ class ProcessGroupExecutor:
         self._info: EngineInfo | None = None
         self._num_bytes = 0
         self._slowest_pass_sec: float | None = None
+        self._told: LingBotError | None = None  # the last failure that a caller was told
         self._busy = threading.Lock()
         self._frames: dict[str, np.ndarray] = {}  # those of the last store call, by key
         _OPEN.add(self)
@@ -131,6 +135,10 @@ class ProcessGroupExecutor:
         """
         if self.is_ready:
             return
+        if self._group is not None:
+            failure = self._group.wait_for_failure(_FAILURE_SEC)
+            if failure is not None and failure is not self._told:
+                _log.warning("%s The workers are started anew.", failure)
         self.close()
         options = self._options
         if self._models_module == MODELS_MODULE:
@@ -279,7 +287,11 @@ class ProcessGroupExecutor:
             left_sec = end_sec - time.monotonic()
             if left_sec < 0:
                 group.fail(f"it hangs: nothing was done for {limit_sec:.0f} s")
-            message = group.receive(max(0.0, min(left_sec, _ASK_SEC if asked is not None else left_sec)))
+            try:
+                message = group.receive(max(0.0, min(left_sec, _ASK_SEC if asked is not None else left_sec)))
+            except LingBotError as error:
+                self._told = error
+                raise
             if message is None:
                 continue
             if not self._serve(message):

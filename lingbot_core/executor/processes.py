@@ -24,7 +24,7 @@ class ProcessId:
 
     @classmethod
     def of(cls, pid: int) -> ProcessId | None:
-        """The process that has a pid now; None when there is none, or when it has ended and only waits for its parent."""
+        """The process that has a pid now; None when there is none, or when it is a zombie."""
         start = _start_of(pid)
         return None if start is None else cls(pid, start)
 

@@ -57,7 +57,7 @@ class Timeouts:
     """For the next message while loading."""
 
     first_pass_sec: float = 600.0
-    """For anything whose usual duration is not known: photo and text encoders, the first pass, kernels being compiled."""
+    """For anything of unknown duration: photo and text encoders, the first pass, kernels being compiled."""
 
     pass_sec: float = 10.0
     """For a pass and what comes with it, or so many times the slowest one so far: see ``num_slowest``."""
@@ -177,6 +177,11 @@ class WorkerGroup:
             raise message
         return message
 
+    def wait_for_failure(self, timeout_sec: float) -> LingBotError | None:
+        """Why the group is gone, once that is known."""
+        self._watcher.join(timeout_sec)
+        return self.failure
+
     def fail(self, cause: str) -> None:
         """Give the group up because rank 0 does not get on."""
         self._end_by(_Sign(0, cause))
@@ -190,8 +195,8 @@ class WorkerGroup:
                 self._agent.wait(self._timeouts.stop_sec if 0 in self._ranks else 0)
         self._closing.set()
         self._kill()
-        if threading.current_thread() is not self._watcher:
-            self._watcher.join(10)
+        self._watcher.join(10)
+        self._messages.put(WorkerFailed("The workers were ended.", do="Run again."))  # for a request in another thread
         self._remove_files()
 
     # --- the thread that watches --------------------------------------------------------
@@ -305,7 +310,6 @@ class WorkerGroup:
             _log.debug("What the workers printed:\n%s", log)
         self.failure = error
         self._messages.put(error)
-        _log.warning("%s", error)
         self._remove_files()
 
     def _as_error(self, sign: _Sign, cause: str) -> LingBotError:

@@ -21,12 +21,14 @@ import torch
 from torch import nn
 
 from lingbot_core import convert, preflight, weights
+from lingbot_core.context_parallel import ONE_RANK, ContextParallel
 from lingbot_core.errors import WeightsError
 from lingbot_core.layouts import dit as dit_layout
 from lingbot_core.layouts.base import CheckpointView, Layout, Shapes, scale_name
 from lingbot_core.models.dit import DiTConfig, LingBotDiT
 from lingbot_core.options import RunSettings
-from lingbot_core.readers import IDENTITY_KEY, SpokenProgress, TensorReader, materialize, open_weights, stream_tensors
+from lingbot_core.readers import IDENTITY_KEY, TensorReader, open_weights
+from lingbot_core.weight_stream import SpokenProgress, materialize, stream_tensors
 
 _log = logging.getLogger(__name__)
 
@@ -127,7 +129,12 @@ def open_network(found: weights.Found, run: RunSettings, cache_dir: Path) -> Che
 
 
 def build_network(
-    checkpoint: Checkpoint[DiTConfig], found: weights.Found, run: RunSettings, cache_dir: Path, say: Say
+    checkpoint: Checkpoint[DiTConfig],
+    found: weights.Found,
+    run: RunSettings,
+    cache_dir: Path,
+    say: Say,
+    parallel: ContextParallel = ONE_RANK,
 ) -> LingBotDiT:
     """Load the network; keep a smaller copy when it was read from files that are worth it.
 
@@ -137,13 +144,14 @@ def build_network(
         run: Where, and in which precision.
         cache_dir: Where the copy is kept.
         say: Told how far it is.
+        parallel: The ranks that load it together; the first one keeps the copy.
     """
     shapes, dtypes = checkpoint.reader.shapes(), checkpoint.reader.dtypes()
     num_bytes = sum(torch.Size(shapes[key]).numel() * dtypes[key].itemsize for key in shapes)
     would_shrink = not _is_fp8(checkpoint) if run.fp8 else set(dtypes.values()) == {torch.float32}
     make = partial(LingBotDiT, fp8=run.fp8, attention=run.attention)
     copy = nullcontext()
-    if run.copies and would_shrink and num_bytes >= convert.MIN_BYTES:
+    if parallel.rank == 0 and run.copies and would_shrink and num_bytes >= convert.MIN_BYTES:
         kind, identity, config = run.copies[0], checkpoint.reader.identity(), checkpoint.layout.config
         with torch.device("meta"):
             table = _copy_table(make(config).checkpoint_views())
@@ -158,6 +166,7 @@ def build_network(
             run,
             on_tensor=writer.add if writer is not None else None,
             on_progress=SpokenProgress(say, "Loading the network"),
+            parallel=parallel,
         )
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lingbot_core.context_parallel import ONE_RANK, ContextParallel
+
 
 @dataclass(frozen=True)
 class KVSnapshot:
@@ -52,6 +54,9 @@ class KVView:
     num_visible_rows: int
     """Rows to attend to, from the first; the open chunk's are among them."""
 
+    parallel: ContextParallel = ONE_RANK
+    """The ranks that hold the other heads of the same tokens."""
+
     def visible(self, layer: int) -> tuple[Tensor, Tensor]:
         """Visible keys and values of one layer, ``[visible tokens, N, D]`` each."""
         return self.k[layer, : self.num_visible_rows], self.v[layer, : self.num_visible_rows]
@@ -60,8 +65,8 @@ class KVView:
 class SinkWindowKVCache:
     """Ring of key and value slots for the first chunks (sink) and the newest ones (window).
 
-    Layout: ``k`` and ``v`` are ``[layers, S, N, D]``, one slot of ``tokens_per_chunk`` rows per
-    chunk, ``S`` rows in all. Chunk ``i`` has slot ``i`` while there are free ones, then slot
+    Layout: ``k`` and ``v`` are ``[layers, S, N, D]``, N the heads of this rank, one slot of
+    ``tokens_per_chunk`` rows per chunk, ``S`` rows in all. Chunk ``i`` has slot ``i`` while there are free ones, then slot
     ``sink + (i - sink) mod window``: it overwrites the chunk that leaves the window. Nothing is
     ever shifted, for keys carry their absolute position and attention has no order. What is
     visible is always a prefix of the rows.
@@ -93,6 +98,9 @@ class SinkWindowKVCache:
     sink_chunks: int
     """First chunks, visible for ever, not counted in the window; may be 0."""
 
+    parallel: ContextParallel
+    """The ranks that hold the other heads of the same tokens."""
+
     rows: Tensor
     """Rows of the open chunk's tokens, int64 ``[L]``, on the device; meaningless before the first chunk."""
 
@@ -106,24 +114,31 @@ class SinkWindowKVCache:
         sink_chunks: int,
         dtype: torch.dtype,
         device: torch.device | str,
+        parallel: ContextParallel = ONE_RANK,
     ) -> None:
         """Allocate an empty cache.
 
         Args:
             num_layers: Layers of the network.
-            num_heads: N.
+            num_heads: Heads of the network; N of them are here: all, unless there are several ranks.
             head_dim: D.
             tokens_per_chunk: See the field.
             window_chunks: See the field.
             sink_chunks: See the field.
             dtype: Of keys and values.
             device: Where they live.
+            parallel: The ranks among which the heads are split.
+
+        Raises:
+            InputError: The heads cannot be split over so many ranks.
         """
         assert window_chunks >= 1 and sink_chunks >= 0, (window_chunks, sink_chunks)
         self.tokens_per_chunk = tokens_per_chunk
         self.window_chunks = window_chunks
         self.sink_chunks = sink_chunks
-        shape = (num_layers, self.capacity_chunks * tokens_per_chunk, num_heads, head_dim)
+        self.parallel = parallel
+        local_heads = parallel.num_local_heads(num_heads)
+        shape = (num_layers, self.capacity_chunks * tokens_per_chunk, local_heads, head_dim)
         self.k = torch.empty(shape, dtype=dtype, device=device)
         self.v = torch.empty(shape, dtype=dtype, device=device)
         self.rows = torch.zeros(tokens_per_chunk, dtype=torch.int64, device=device)
@@ -172,7 +187,7 @@ class SinkWindowKVCache:
 
     def view_of(self, chunk_index: int) -> KVView:
         """What passes of any chunk need, but that ``rows`` are those of the open one."""
-        return KVView(self.k, self.v, self.rows, self._num_rows(chunk_index + 1))
+        return KVView(self.k, self.v, self.rows, self._num_rows(chunk_index + 1), self.parallel)
 
     def num_visible_chunks(self, chunk_index: int) -> int:
         """Chunks that a chunk attends to, its own included."""

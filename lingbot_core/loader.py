@@ -12,7 +12,7 @@ import importlib.util
 import logging
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -31,6 +31,7 @@ from lingbot_core.checkpoints import (
     open_network,
     views_of,
 )
+from lingbot_core.context_parallel import ONE_RANK, ContextParallel
 from lingbot_core.decoder import StreamingDecoder
 from lingbot_core.kernels.attention import Choice, choose
 from lingbot_core.layouts import taehv as taehv_layout
@@ -48,7 +49,16 @@ from lingbot_core.text import PromptTokenizer, TextEncoder
 from lingbot_core.tiny_tokenizer import write_test_tokenizer
 from lingbot_core.variants import Role, Variant
 
-__all__ = ["LoadedModel", "ModelOptions", "find_files", "load_model", "random_model"]
+__all__ = [
+    "LoadedModel",
+    "LoadedNetwork",
+    "ModelOptions",
+    "find_files",
+    "load_model",
+    "load_network",
+    "random_model",
+    "random_network",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -109,6 +119,32 @@ class LoadedModel:
         return choose(self.dit.attention, self.device, self.dtype, self.dit.config.head_dim)
 
 
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """What a rank needs that only shares the passes: the network. Its fields are those of :class:`LoadedModel`."""
+
+    device: torch.device
+    """Where it runs."""
+
+    dtype: torch.dtype
+    """Dtype of activations."""
+
+    dit: LingBotDiT
+    """The network."""
+
+    schedule: Schedule
+    """Timesteps and noise levels."""
+
+    window_chunks: int
+    """Window, without the sink, in chunks."""
+
+    sink_chunks: int
+    """Sink in chunks."""
+
+    memory: preflight.RunMemory
+    """What a run takes on this rank, at the frame size of the options."""
+
+
 def find_files(
     variant: Variant, options: ModelOptions, say: Say, make_room: MakeRoom | None = None
 ) -> dict[Role, weights.Found]:
@@ -129,6 +165,7 @@ def load_model(
     options: ModelOptions | None = None,
     on_progress: Say | None = None,
     make_room: MakeRoom | None = None,
+    parallel: ContextParallel = ONE_RANK,
 ) -> LoadedModel:
     """Load a variant: network and decoder now, text and photo encoders when first needed.
 
@@ -137,6 +174,7 @@ def load_model(
         options: How; None for the defaults.
         on_progress: Told in a sentence what is being done, every few seconds at most.
         make_room: Told the bytes that a run takes, before free memory is looked at.
+        parallel: The ranks that share the passes; this is the first. The others :func:`load_network` at the same time.
 
     Raises:
         InputError: An option is not possible.
@@ -160,14 +198,16 @@ def load_model(
     text = open_checkpoint(found["text_encoder"].path, partial(umt5_layout.identify, dim=dit.layout.config.text_dim))
     tokenizer = _tokenizer(found, text)
     tokenizer.check_vocabulary(text.layout.config.vocab_size)
+    parallel.num_local_heads(dit.layout.config.num_heads)
     parameters = dit.num_parameters, text.num_parameters
     memory = run.memory(variant, dit.layout.config, *parameters, encoder.layout.config.base_dim)
+    memory = replace(memory, num_ranks=parallel.size)
     _check_memory(memory, run.device, make_room)
 
     denormalize = taehv_layout.needs_denormalised(decoder_path.name)
     make_decoder = WanVAEDecoder if variant.decoder == "wan_vae" else partial(TAEHVDecoder, denormalize=denormalize)
     decoder_module = build(decoder, make_decoder, run)
-    dit_module = build_network(dit, found["dit"], run, places.cache_dir, say)
+    dit_module = build_network(dit, found["dit"], run, places.cache_dir, say, parallel)
     return LoadedModel(
         variant=variant,
         options=options,
@@ -199,6 +239,7 @@ def random_model(
     size: str = "full",
     text_size: str = "tiny",
     seed: int = 0,
+    parallel: ContextParallel = ONE_RANK,
 ) -> LoadedModel:
     """A variant with random weights made on the device: same speed and memory, pictures of noise.
 
@@ -207,7 +248,8 @@ def random_model(
         options: How to run it; where to find weights is not looked at.
         size: One of ``random_weights.SIZES``; ``full`` is the published architecture.
         text_size: Same, for the text encoder, which is not part of ``size``.
-        seed: Seed of the weights; their values also depend on device and precision.
+        seed: Seed of the weights; their values also depend on the kind of device and precision, not on the rank.
+        parallel: The ranks that share the passes; this is the first.
 
     Raises:
         InputError: An option is not possible.
@@ -215,10 +257,11 @@ def random_model(
     """
     options, sizes, text_config = options or ModelOptions(), SIZES[size], SIZES[text_size].text
     run = RunSettings.resolve(variant, options)
-    with torch.device("meta"):
-        num_parameters = sum(parameter.numel() for parameter in LingBotDiT(sizes.dit).parameters())
+    parallel.num_local_heads(sizes.dit.num_heads)
+    num_parameters = _count_parameters(sizes.dit)
     text_parameters = sum(map(prod, umt5.native_shapes(text_config).values()))
     memory = run.memory(variant, sizes.dit, num_parameters, text_parameters, sizes.vae.base_dim)
+    memory = replace(memory, num_ranks=parallel.size)
     _check_memory(memory, run.device)
     name = f"random-{size}-{seed}"
     with tempfile.TemporaryDirectory() as folder:
@@ -226,11 +269,7 @@ def random_model(
         tokenizer = PromptTokenizer(Path(folder))
         assert tokenizer.identity and tokenizer.vocab_size  # read now, before the folder goes
 
-    def make_random(make: Callable[[Any], ModuleT], config: object, view: Callable[[Any], Any] = views_of) -> ModuleT:
-        module = build_empty(make, config, run)
-        fill_random(view(module), seed)
-        return module
-
+    make_random = partial(_make_random, run, seed)
     if variant.decoder == "wan_vae":
         decoder: nn.Module = make_random(WanVAEDecoder, sizes.vae)
     else:
@@ -257,6 +296,76 @@ def random_model(
         sink_chunks=run.sink_chunks,
         memory=memory,
     )
+
+
+# --- for ranks that only share the passes -----------------------------------------------
+
+
+def load_network(
+    variant: Variant, options: ModelOptions, parallel: ContextParallel, on_progress: Say | None = None
+) -> LoadedNetwork:
+    """Load the network alone, while the first rank runs :func:`load_model`.
+
+    Args:
+        variant: What to load.
+        options: How; the same on all ranks, but for the device.
+        parallel: The ranks.
+        on_progress: Told in a sentence what is being done.
+
+    Raises:
+        LingBotError: As of :func:`load_model`.
+    """
+    say, run = on_progress or _log.debug, RunSettings.resolve(variant, options)
+    places = options.places(variant, copies=run.copies)
+    found = weights.find_all(variant, places, say, roles={"dit"})["dit"]
+    checkpoint = open_network(found, run, places.cache_dir)
+    config = checkpoint.layout.config
+    choose(run.attention, run.device, run.dtype, config.head_dim)
+    memory = _network_memory(variant, run, config, checkpoint.num_parameters, parallel)
+    return _loaded_network(run, build_network(checkpoint, found, run, places.cache_dir, say, parallel), memory)
+
+
+def random_network(
+    variant: Variant, options: ModelOptions, parallel: ContextParallel, *, size: str = "full", seed: int = 0
+) -> LoadedNetwork:
+    """The network of :func:`random_model` alone, for the other ranks: with the same weights on a device of its kind."""
+    run, config = RunSettings.resolve(variant, options), SIZES[size].dit
+    memory = _network_memory(variant, run, config, _count_parameters(config), parallel)
+    make = partial(LingBotDiT, fp8=run.fp8, attention=run.attention)
+    return _loaded_network(run, _make_random(run, seed, make, config), memory)
+
+
+def _network_memory(
+    variant: Variant, run: RunSettings, config: DiTConfig, num_parameters: int, parallel: ContextParallel
+) -> preflight.RunMemory:
+    """What such a rank needs; raises when the device has less, or the heads do not divide."""
+    parallel.num_local_heads(config.num_heads)
+    memory = run.memory(variant, config, num_parameters, 0, WanVAEConfig().base_dim)
+    memory = replace(memory, num_ranks=parallel.size, network_only=True)
+    _check_memory(memory, run.device)
+    return memory
+
+
+def _loaded_network(run: RunSettings, dit: LingBotDiT, memory: preflight.RunMemory) -> LoadedNetwork:
+    return LoadedNetwork(run.device, run.dtype, dit, run.schedule, run.window_chunks, run.sink_chunks, memory)
+
+
+def _count_parameters(config: DiTConfig) -> int:
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in LingBotDiT(config).parameters())
+
+
+def _make_random(
+    run: RunSettings,
+    seed: int,
+    make: Callable[[Any], ModuleT],
+    config: object,
+    view: Callable[[Any], Any] = views_of,
+) -> ModuleT:
+    """A module on the run's device with random weights."""
+    module = build_empty(make, config, run)
+    fill_random(view(module), seed)
+    return module
 
 
 # --- finding and checking ---------------------------------------------------------------

@@ -46,18 +46,21 @@ class NetworkPasses:
 
     Args:
         dit: The network.
-        cache: Its KV ring.
+        cache: Its KV ring. If it is split over several ranks, so are the passes: all ranks call the same methods,
+            in the same order and with the same arguments, and all get the same results.
         schedule: Timestep of each pass.
         grid: Token rows and columns of a latent frame.
     """
 
     def __init__(self, dit: LingBotDiT, cache: SinkWindowKVCache, schedule: Schedule, grid: tuple[int, int]) -> None:
         self._dit, self._cache, self._schedule, self._grid = dit, cache, schedule, grid
-        config, num_tokens = dit.config, cache.tokens_per_chunk
+        self._parallel = cache.parallel
+        self._rows = cache.parallel.local_rows(cache.tokens_per_chunk)
+        config, num_tokens = dit.config, cache.parallel.num_local_tokens(cache.tokens_per_chunk)
         weight = dit.patch_embedding.weight
 
         def buffer(*shape: int) -> Tensor:
-            return torch.empty(shape, dtype=weight.dtype, device=weight.device)
+            return torch.zeros(shape, dtype=weight.dtype, device=weight.device)  # padding stays so
 
         self._tokens = buffer(num_tokens, config.in_channels * 4)
         self._modulation = TimestepModulation(buffer(config.num_layers, 6, config.dim), buffer(2, config.dim))
@@ -65,7 +68,7 @@ class NetworkPasses:
         text_shape = (config.num_layers, config.text_len, config.num_heads, config.head_dim)
         self._text = TextContext(buffer(*text_shape), buffer(*text_shape))
         self._rope = RopeAngles(buffer(num_tokens, config.head_dim // 2), buffer(num_tokens, config.head_dim // 2))
-        self._flow = buffer(num_tokens, config.out_channels * 4)
+        self._flow = buffer(cache.tokens_per_chunk, config.out_channels * 4)
         self._text_id: str | None = None
         self._table = {t: dit.modulation(t) for t in (*schedule.timesteps, schedule.cache_update_timestep)}
         self._graphs = PassGraphs(weight.device) if _wants_graphs(dit) else None
@@ -99,11 +102,11 @@ class NetworkPasses:
             camera: Ray features, ``[L, 1536]``.
         """
         assert index == self._cache.num_chunks, (index, self._cache.num_chunks)
-        self._tokens[:, NOISE_FEATURES:] = condition
         rope = self._dit.rope(index, self._grid)
-        self._rope.cos.copy_(rope.cos)
-        self._rope.sin.copy_(rope.sin)
-        self._dit.encode_camera(camera, out=self._camera)
+        self._fill(self._tokens[:, NOISE_FEATURES:], condition)
+        self._fill(self._rope.cos, rope.cos)
+        self._fill(self._rope.sin, rope.sin)
+        self._dit.encode_camera(self._parallel.local(camera), out=self._camera)
 
     def denoise(self, noisy: Tensor, step: int) -> Tensor:
         """Flow ``[L, 64]`` at a step of the schedule for noisy tokens ``[L, 64]``; overwritten by the next pass."""
@@ -117,9 +120,14 @@ class NetworkPasses:
         self._run("update_cache")
 
     def _set_pass_inputs(self, tokens: Tensor, timestep: float) -> None:
-        self._tokens[:, :NOISE_FEATURES] = tokens
+        self._fill(self._tokens[:, :NOISE_FEATURES], tokens)
         self._modulation.blocks.copy_(self._table[timestep].blocks)
         self._modulation.head.copy_(self._table[timestep].head)
+
+    def _fill(self, target: Tensor, source: Tensor) -> None:
+        """Copy this rank's rows of a chunk's ``source`` ``[L, C]`` to ``target`` ``[l, C]``, above its padding."""
+        rows = source[self._rows]
+        target[: len(rows)] = rows
 
     def _run(self, kind: str) -> None:
         """Run a pass, from its graph if there is one; then record one graph that will be needed soon."""
@@ -140,7 +148,7 @@ class NetworkPasses:
         inputs = self._tokens, self._modulation, self._camera, self._text, self._rope
         view = self._cache.view_of(chunk_index)
         if kind == "denoise":
-            self._flow.copy_(self._dit(*inputs, view))
+            self._parallel.gather(self._dit(*inputs, view), self._flow)
         else:
             self._dit.update_cache(*inputs, view)
 

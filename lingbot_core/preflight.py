@@ -110,6 +110,7 @@ def estimate_memory(
     decoder: str,
     vae_base_dim: int = 96,
     fp8: bool = False,
+    num_ranks: int = 1,
 ) -> MemoryEstimate:
     """What a run takes.
 
@@ -123,17 +124,19 @@ def estimate_memory(
         decoder: ``wan_vae`` or ``taehv``.
         vae_base_dim: Base width of the Wan VAE: 96 as published.
         fp8: Whether the matrices of the network's blocks are in 8 bits.
+        num_ranks: Ranks that split heads and tokens.
     """
     tokens = chunk_tokens(*frame_size)
+    local_tokens = -(-tokens // num_ranks)
     layer_values = 2 * config.num_layers * config.dim  # keys and values, or scale and shift, of one token
     frame_scale = frame_size[0] * frame_size[1] / _REFERENCE_PIXELS * bytes_per_value / 2
     vae_scale = frame_scale * vae_base_dim / 96
     decoder_bytes = _WAN_DECODER_BYTES * vae_scale if decoder == "wan_vae" else _TAEHV_BYTES * frame_scale
     return MemoryEstimate(
         weights=num_parameters * bytes_per_value - (_bytes_saved_by_fp8(config, bytes_per_value) if fp8 else 0),
-        kv_cache=capacity_chunks * tokens * layer_values * bytes_per_value,
-        conditioning=(tokens + config.text_len) * layer_values * bytes_per_value,
-        work=tokens * (config.ffn_dim + 8 * config.dim) * bytes_per_value,
+        kv_cache=capacity_chunks * tokens * layer_values * bytes_per_value // num_ranks,
+        conditioning=(local_tokens + config.text_len) * layer_values * bytes_per_value,
+        work=local_tokens * (config.ffn_dim + 8 * config.dim) * bytes_per_value,
         autoencoders=int(decoder_bytes + _WAN_ENCODER_BYTES * vae_scale),
         text_encoder=text_parameters * bytes_per_value,
     )
@@ -181,9 +184,15 @@ class RunMemory:
     may_choose_fp8: bool = False
     """Whether they could be."""
 
+    num_ranks: int = 1
+    """Ranks that share the passes: each has all weights, and its part of the rest. What is counted is one rank's."""
+
+    network_only: bool = False
+    """Whether encoders and decoder are on another rank."""
+
     def estimate(self) -> MemoryEstimate:
-        """What it takes."""
-        return estimate_memory(
+        """What it takes on this rank."""
+        whole = estimate_memory(
             self.config,
             num_parameters=self.num_parameters,
             text_parameters=self.text_parameters,
@@ -193,7 +202,9 @@ class RunMemory:
             decoder=self.variant.decoder,
             vae_base_dim=self.vae_base_dim,
             fp8=self.fp8,
+            num_ranks=self.num_ranks,
         )
+        return replace(whole, autoencoders=0, text_encoder=0) if self.network_only else whole
 
     def advise(self, room: int) -> str:
         """What to do when this does not fit into ``room`` bytes: a sentence that names what does."""

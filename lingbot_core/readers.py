@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoint files as tensors by key, and streaming them into a model.
+"""Checkpoint files as tensors by key.
 
 No reader ever runs code that a file contains: safetensors hold bytes only, and
 ``.pth`` files are opened with ``weights_only=True``.
@@ -11,9 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,16 +19,10 @@ import torch
 from torch import Tensor
 
 from lingbot_core.errors import WeightsError
-from lingbot_core.kernels.fp8 import RowScaled, quantise_rows
-from lingbot_core.layouts.base import CheckpointView, Layout, TensorSource, scale_name
-from lingbot_core.models.linear import Fp8Linear
 from lingbot_core.safetensors_io import Header, TensorEntry, read_header, read_tensor
 
 IDENTITY_KEY = "lingbot_identity"
 """Metadata key under which a converted copy carries the identity of its original."""
-
-SECONDS_BETWEEN_MESSAGES = 5.0
-"""Progress is put into words this often at most."""
 
 _PICKLE_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt")
 
@@ -211,137 +203,8 @@ def read_weight_map(index: Path) -> dict[str, str]:
     return entries
 
 
-@dataclass(frozen=True)
-class StreamProgress:
-    """How far a checkpoint has been read."""
-
-    done_bytes: int
-    """Bytes read, in the file's dtype."""
-
-    total_bytes: int
-    """Bytes to read."""
-
-
-class SpokenProgress:
-    """Turns the progress of reading into a sentence now and then.
-
-    Args:
-        say: Told the sentence.
-        doing: How it begins, such as "Loading the network".
-    """
-
-    def __init__(self, say: Callable[[str], None], doing: str) -> None:
-        self._say, self._doing, self._last_sec = say, doing, time.monotonic()
-
-    def __call__(self, progress: StreamProgress) -> None:
-        """Say how far it is, unless something was said a moment ago."""
-        if time.monotonic() - self._last_sec >= SECONDS_BETWEEN_MESSAGES:
-            self._last_sec = time.monotonic()
-            self._say(f"{self._doing}: {progress.done_bytes / 1e9:.1f} of {progress.total_bytes / 1e9:.1f} GB")
-
-
-def stream_tensors(
-    reader: TensorReader,
-    layout: Layout[Any],
-    views: Mapping[str, CheckpointView],
-    *,
-    on_tensor: Callable[[str, Tensor], None] | None = None,
-    on_progress: Callable[[StreamProgress], None] | None = None,
-) -> None:
-    """Fill a model from a checkpoint, one tensor in memory at a time, in file order.
-
-    Args:
-        reader: Where the tensors are.
-        layout: Which key holds which native tensor, as ``identify`` found it.
-        views: Where each native tensor goes, from ``checkpoint_views()``; their dtype
-            and device decide the cast and the copy.
-        on_tensor: Called with each native name and its tensor as read (CPU, file dtype); where the
-            model has it in 8 bits, with the values as stored and then their scales (any device).
-        on_progress: Called after each tensor.
-
-    Raises:
-        WeightsError: A tensor is missing, or is not of the shape that the model has.
-    """
-    shapes, dtypes = reader.shapes(), reader.dtypes()
-    for name, view in views.items():
-        source = layout.sources.get(name)
-        if source is None or source.key not in shapes:
-            raise WeightsError(f"The tensor {name} is missing from {_describe(reader)}.")
-        got = _shape_as_read(shapes[source.key], source)
-        if got != tuple(view.shape):
-            raise WeightsError(
-                f"The tensor {name} in {_describe(reader)} has the wrong shape.",
-                got=str(list(got)),
-                need=str(list(view.shape)),
-            )
-    position = {key: index for index, key in enumerate(shapes)}
-    ordered = sorted(views, key=lambda name: position[layout.sources[name].key])
-    num_bytes = {
-        name: torch.Size(views[name].shape).numel() * dtypes[layout.sources[name].key].itemsize for name in ordered
-    }
-    done, total = 0, sum(num_bytes.values())
-    with torch.no_grad():
-        for name in ordered:
-            view, source = views[name], layout.sources[name]
-            if view.scale is None:
-                parts = {name: _read_source(reader, source)}
-                _store(view.target, parts[name])
-            else:
-                rows = _read_rows(reader, source, view.target.device)
-                parts = {name: rows.values, scale_name(name): rows.scale}
-                _store(view.target, rows.values)
-                _store(view.scale, rows.scale)
-            if on_tensor is not None:
-                for part, tensor in parts.items():
-                    on_tensor(part, tensor)
-            done += num_bytes[name]
-            if on_progress is not None:
-                on_progress(StreamProgress(done, total))
-
-
-def materialize(module: torch.nn.Module, device: torch.device, dtype: torch.dtype) -> None:
-    """Give a module that was built on ``meta`` uninitialised memory on a device.
-
-    Args:
-        module: Parameters and buffers without memory, in any floating dtype.
-        device: Where the memory is.
-        dtype: What floating tensors become, but for weights in 8 bits and their scales.
-    """
-    kept = {id(tensor) for part in module.modules() if isinstance(part, Fp8Linear) for tensor in part.fixed_dtype()}
-    for tensor in (*module.parameters(), *module.buffers()):
-        if tensor.is_floating_point() and id(tensor) not in kept:
-            tensor.data = tensor.data.to(dtype)  # on meta: free
-    module.to_empty(device=device)
-    module.eval().requires_grad_(False)
-
-
-def _store(target: Tensor, tensor: Tensor) -> None:
-    """Copy a tensor into a model, casting on the accelerator when there is one."""
-    if target.device.type != "cpu":
-        tensor = tensor.to(target.device)
-    target.copy_(tensor.reshape(target.shape))
-
-
-def _read_source(reader: TensorReader, source: TensorSource) -> Tensor:
-    """One native tensor, unscaled and cut as its source says."""
-    tensor = reader.read(source.key)
-    if source.scale_key is not None:
-        tensor = tensor.float() * reader.read(source.scale_key).float()
-    return tensor if source.last_rows is None else tensor[-source.last_rows :]
-
-
-def _read_rows(reader: TensorReader, source: TensorSource, device: torch.device) -> RowScaled:
-    """One native tensor in 8 bits: as it is in the file, or of its bf16 value, so that every source gives the same."""
-    if source.scale_key is not None and reader.dtypes()[source.key] == torch.float8_e4m3fn:
-        return RowScaled(reader.read(source.key), reader.read(source.scale_key))
-    return quantise_rows(_read_source(reader, source).to(device).bfloat16())
-
-
-def _shape_as_read(shape: tuple[int, ...], source: TensorSource) -> tuple[int, ...]:
-    return shape if source.last_rows is None else (min(shape[0], source.last_rows), *shape[1:])
-
-
-def _describe(reader: TensorReader) -> str:
+def describe(reader: TensorReader) -> str:
+    """Its files in a few words."""
     first, *others = reader.files
     return f"{first} and {len(others)} more shards" if others else str(first)
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 
 LAYERS: dict[str, tuple[str, ...]] = {
     "leaves": ("errors", "timeline", "variants", "stats", "safetensors_io", "transfer"),
-    "kernels": ("kernels", "context_parallel"),
+    "kernels": ("context_parallel", "kernels"),
     "models": ("models", "kv_cache", "camera", "schedule", "layouts"),
     "state": ("rollout", "journal", "decoder", "image_latents", "text", "tiny_tokenizer"),
     "files": (
@@ -34,6 +34,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "preflight",
         "convert",
         "weights",
+        "weight_stream",
     ),
     "engine": ("options", "checkpoints", "random_weights", "loader", "passes", "sampler", "arena", "make_checkpoint"),
     "executor": ("executor",),

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from lingbot_core.errors import WeightsError
 from lingbot_core.layouts.base import CheckpointView, Layout, TensorSource
-from lingbot_core.readers import PickleReader, SafetensorsReader, materialize, open_weights, stream_tensors
+from lingbot_core.readers import PickleReader, SafetensorsReader, open_weights
+from lingbot_core.weight_stream import materialize, stream_tensors
 
 
 def save_sharded(folder: Path, shards: list[dict[str, Tensor]]) -> Path:
@@ -221,7 +222,8 @@ import resource
 from pathlib import Path
 import torch
 from lingbot_core.layouts.base import CheckpointView, Layout, TensorSource
-from lingbot_core.readers import SafetensorsReader, stream_tensors
+from lingbot_core.readers import SafetensorsReader
+from lingbot_core.weight_stream import stream_tensors
 reader = SafetensorsReader(Path({str(index)!r}))
 target = torch.zeros(2**20, dtype=torch.bfloat16)
 names = list(reader.shapes())

@@ -29,6 +29,9 @@ HEIGHT, WIDTH = 32, 48
 CONFIG = DiTConfig(dim=96, ffn_dim=128, num_heads=2, num_layers=6, text_dim=16, text_len=8)
 """Six layers: a replay from two windows back would not rebuild the upper ones."""
 
+FOUR_HEADS = replace(CONFIG, num_heads=4)
+"""The same for up to four ranks."""
+
 
 class CountingTextEncoder:
     """Stands for the 11 GB encoder: an embedding that depends on the prompt, and a count of calls."""
@@ -49,8 +52,8 @@ class CountingTextEncoder:
 
 
 @cache
-def _network(dtype: torch.dtype):
-    return build_network(CONFIG, dtype)
+def _network(config: DiTConfig, dtype: torch.dtype):
+    return build_network(config, dtype)
 
 
 def build_model(
@@ -59,6 +62,7 @@ def build_model(
     decoder: str = "taehv",
     dtype: torch.dtype = torch.float32,
     schedule: str = "bf16",
+    config: DiTConfig = CONFIG,
 ) -> LoadedModel:
     """A model of its own for every test; weights are shared."""
     module = tiny_decoder(denormalize=True, widths=(16, 16, 8)) if decoder == "taehv" else wan_decoder(8)
@@ -71,14 +75,14 @@ def build_model(
         dtype=dtype,
         precision="fp32" if dtype == torch.float32 else "bf16",
         identity="tiny",
-        dit=_network(dtype),
+        dit=_network(config, dtype),
         schedule=make_schedule(schedule),
         text=CountingTextEncoder(),  # pyright: ignore[reportArgumentType]
         decoder=StreamingDecoder(module, f"{decoder}-tiny"),
         build_image_encoder=lambda: copy.deepcopy(wan_encoder(8)).to(dtype),
         window_chunks=window_frames // 3,
         sink_chunks=sink_frames // 3,
-        memory=RunMemory(variant, CONFIG, 1_000_000, 0, dtype.itemsize, (HEIGHT, WIDTH), capacity_chunks, 8),
+        memory=RunMemory(variant, config, 1_000_000, 0, dtype.itemsize, (HEIGHT, WIDTH), capacity_chunks, 8),
     )
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from lingbot_core.layouts import umt5 as layout
 from lingbot_core.models.umt5 import UMT5EncoderConfig, build_umt5, checkpoint_views
-from lingbot_core.readers import materialize, open_weights, stream_tensors
+from lingbot_core.readers import open_weights
+from lingbot_core.weight_stream import materialize, stream_tensors
 
 if TYPE_CHECKING:
     from transformers import UMT5EncoderModel

@@ -21,7 +21,7 @@ from lingbot_core.executor.base import ChunkResult, EngineInfo, PassProgress, Ro
 from lingbot_core.image_latents import ImageLatents
 from lingbot_core.journal import MemoryStore, RecordStore, read_known_chunks
 from lingbot_core.kv_cache import SinkWindowKVCache
-from lingbot_core.loader import LoadedModel
+from lingbot_core.loader import LoadedModel, LoadedNetwork
 from lingbot_core.passes import NetworkPasses
 from lingbot_core.rollout import ChunkRecord, Rollout, root_key
 from lingbot_core.sampler import LatentChunk, PassMonitor, replay_chunks, stream_chunks
@@ -260,20 +260,14 @@ class LocalExecutor:
         if self._arena is None or self._arena_size != (height, width):
             self._arena = None
             self._snapshots.clear()
-            model, config = self.model, self.model.dit.config
-            cache = SinkWindowKVCache(
-                config.num_layers,
-                config.num_heads,
-                config.head_dim,
-                chunk_tokens(height, width),
-                model.window_chunks,
-                model.sink_chunks,
-                model.dtype,
-                model.device,
-            )
-            passes = NetworkPasses(model.dit, cache, model.schedule, token_grid(height, width))
-            self._arena, self._arena_size = Arena(passes, cache, model.decoder), (height, width)
+            cache, passes = self._make_passes(height, width)
+            self._arena, self._arena_size = Arena(passes, cache, self.model.decoder), (height, width)
         return self._arena
+
+    def _make_passes(self, height: int, width: int) -> tuple[SinkWindowKVCache, NetworkPasses]:
+        """An empty KV ring for a frame size, and the passes over it."""
+        cache = SinkWindowKVCache(*cache_sizes(self.model, height, width))
+        return cache, NetworkPasses(self.model.dit, cache, self.model.schedule, token_grid(height, width))
 
     def _image_latents(self, photo: Tensor) -> ImageLatents:
         """Latents of a photo; only the newest photo may hold an encoder."""
@@ -371,6 +365,15 @@ class LocalExecutor:
         self.store.write_frames(record.key, self.model.decoder.identity, frames)
         rollout.append(record)
         return ChunkResult(index, record.key, latents, frames, stats, reused=False)
+
+
+def cache_sizes(
+    model: LoadedModel | LoadedNetwork, height: int, width: int
+) -> tuple[int, int, int, int, int, int, torch.dtype, torch.device]:
+    """Arguments of :class:`SinkWindowKVCache` for a model's runs at a frame size."""
+    config, num_tokens = model.dit.config, chunk_tokens(height, width)
+    sizes = config.num_layers, config.num_heads, config.head_dim, num_tokens, model.window_chunks, model.sink_chunks
+    return *sizes, model.dtype, model.device
 
 
 @dataclass(frozen=True)

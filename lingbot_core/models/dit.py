@@ -6,16 +6,19 @@ One pass takes the tokens of a chunk (noisy latents, mask and photo latents) and
 of its latents. What does not change between the five passes of a chunk is computed once, and
 handed to each pass: text keys and values, camera modulation, rotary angles.
 
+Several ranks may share a pass (:mod:`lingbot_core.context_parallel`): each gives its own tokens and what
+belongs to them, and a KV cache with its own heads. Only the attention of a chunk to itself and the past knows.
+
 There is no batch axis. Formulas and names follow the published checkpoint (robbyant/lingbot-world-fast);
 parameters are laid out for speed, and :meth:`LingBotDiT.checkpoint_views` says what goes where.
 
-L tokens of a chunk, N heads, D head dim, C network width (= N * D).
+L tokens of a chunk, l of them on this rank (all, when it is alone), N heads, D head dim, C network width (= N * D).
+What other functions call L tokens are then those l.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -26,16 +29,22 @@ from lingbot_core.kernels.activations import activate
 from lingbot_core.kernels.attention import AUTO, attention, exact_name
 from lingbot_core.kernels.fp8 import RowScaled
 from lingbot_core.kernels.norms import layer_norm_modulate, rms_norm
-from lingbot_core.kernels.qkv import norm_rope_store
+from lingbot_core.kernels.qkv import norm_rope_pack, norm_rope_store, store_exchanged
 from lingbot_core.kernels.residual import gated_residual_affine_layer_norm, gated_residual_layer_norm_modulate
 from lingbot_core.kernels.rope import rope_angles
 from lingbot_core.kv_cache import KVView
 from lingbot_core.layouts.base import CheckpointView, scale_name
+from lingbot_core.models.dit_config import (
+    PATCH_CELLS,
+    CameraModulation,
+    DiTConfig,
+    RopeAngles,
+    TextContext,
+    TimestepEmbedding,
+    TimestepModulation,
+)
 from lingbot_core.models.linear import Fp8Linear, linear_into
 from lingbot_core.timeline import PATCH_SIZE, latent_frame_indices
-
-PATCH_CELLS = PATCH_SIZE**2
-"""Latent cells per token."""
 
 _FUSED = {
     "self_attn.qkv": ("self_attn.q", "self_attn.k", "self_attn.v"),
@@ -43,114 +52,6 @@ _FUSED = {
     "cam_scale_shift_layer": ("cam_scale_layer", "cam_shift_layer"),
 }
 """Our projection in a block -> the checkpoint's projections that it stacks."""
-
-
-@dataclass(frozen=True)
-class DiTConfig:
-    """Sizes of the network."""
-
-    dim: int
-    """Width of the residual stream, C."""
-
-    ffn_dim: int
-    """Hidden width of the feed-forward layers."""
-
-    num_heads: int
-    """N; divides ``dim``."""
-
-    num_layers: int
-    """Blocks."""
-
-    text_dim: int = 4096
-    """Width of the text encoder."""
-
-    text_len: int = 512
-    """Text tokens, padding included: padding is attended to."""
-
-    freq_dim: int = 256
-    """Sines and cosines that encode the timestep."""
-
-    in_channels: int = 36
-    """Latent channels in: 16 noisy, 4 mask, 16 of the photo."""
-
-    out_channels: int = 16
-    """Latent channels out."""
-
-    camera_channels: int = 384
-    """Ray map channels per latent cell: 6 of 8x8 pixels."""
-
-    eps: float = 1e-6
-    """Of every norm."""
-
-    def __post_init__(self) -> None:
-        assert self.dim % self.num_heads == 0 and self.head_dim % 2 == 0, (self.dim, self.num_heads)
-
-    @property
-    def head_dim(self) -> int:
-        """D."""
-        return self.dim // self.num_heads
-
-    @classmethod
-    def lingbot_14b(cls) -> DiTConfig:
-        """The published network: 18.5 B parameters, camera layers included."""
-        return cls(dim=5120, ffn_dim=13824, num_heads=40, num_layers=40)
-
-
-@dataclass(frozen=True)
-class TextContext:
-    """Cross-attention keys and values of a text."""
-
-    k: Tensor
-    """``[layers, text_len, N, D]``."""
-
-    v: Tensor
-    """``[layers, text_len, N, D]``."""
-
-
-@dataclass(frozen=True)
-class CameraModulation:
-    """What a chunk's cameras do to the residual stream, ``(1 + scale) * x + shift``, in each layer."""
-
-    scale_shift: Tensor
-    """``[layers, L, 2, C]``: scale (0 for no effect), then shift."""
-
-
-@dataclass(frozen=True)
-class TimestepEmbedding:
-    """A timestep, as the network is told of it."""
-
-    e: Tensor
-    """For the head, ``[C]``."""
-
-    e0: Tensor
-    """For the blocks, ``[6, C]``: shift, scale, gate of self-attention, then of the feed-forward layers."""
-
-
-@dataclass(frozen=True)
-class TimestepModulation:
-    """What a timestep does in each layer: embedding plus the layer's own modulation."""
-
-    blocks: Tensor
-    """``[layers, 6, C]``: shift, scale, gate of self-attention, then of the feed-forward layers."""
-
-    head: Tensor
-    """``[2, C]``: shift, scale."""
-
-    def shift_scale_before(self, layer: int) -> tuple[Tensor, Tensor]:
-        """Shift and scale ``[C]`` of the norm that a layer begins with; the head's behind the last layer."""
-        shift, scale = self.blocks[layer, :2] if layer < len(self.blocks) else self.head
-        return shift, scale
-
-
-@dataclass(frozen=True)
-class RopeAngles:
-    """Rotation of each token's feature pairs, in the dtype of the network."""
-
-    cos: Tensor
-    """``[L, D/2]``."""
-
-    sin: Tensor
-    """``[L, D/2]``."""
 
 
 class Activation(nn.Module):
@@ -179,14 +80,20 @@ class SelfAttention(nn.Module):
         self.o = linear(config.dim, config.dim)
 
     def project(self, x: Tensor | RowScaled, rope: RopeAngles, kv: KVView, layer: int) -> Tensor:
-        """Store keys and values of ``x`` ``[L, C]``; its queries, ``[L, N, D]``."""
-        norms = self.norm_q.weight, self.norm_k.weight, self.config.eps
-        return norm_rope_store(self.qkv(x), *norms, rope.cos, rope.sin, kv.k[layer], kv.v[layer], kv.rows)
+        """Store the chunk's keys and values for this rank's heads; its queries for them, ``[L, N/R, D]``.
+
+        ``x`` is this rank's tokens, ``[l, C]``.
+        """
+        qkv, norms = self.qkv(x), (self.norm_q.weight, self.norm_k.weight, self.config.eps)
+        if kv.parallel.size == 1:
+            return norm_rope_store(qkv, *norms, rope.cos, rope.sin, kv.k[layer], kv.v[layer], kv.rows)
+        packed = norm_rope_pack(qkv, *norms, rope.cos, rope.sin, kv.parallel.size)
+        return store_exchanged(kv.parallel.exchange(packed), kv.k[layer], kv.v[layer], kv.rows)
 
     def forward(self, x: Tensor | RowScaled, rope: RopeAngles, kv: KVView, layer: int) -> Tensor:
-        """Update ``[L, C]`` for tokens ``x`` ``[L, C]``."""
+        """Update ``[l, C]`` for this rank's tokens ``x`` ``[l, C]``."""
         q = self.project(x, rope, kv, layer)
-        return self.o(attention(q, *kv.visible(layer), self.backend).flatten(1))
+        return self.o(kv.parallel.heads_to_tokens(attention(q, *kv.visible(layer), self.backend)))
 
 
 class CrossAttention(nn.Module):

@@ -19,7 +19,7 @@ from lingbot_core.models.umt5 import (
     encode_tokens,
     native_shapes,
 )
-from lingbot_core.readers import materialize
+from lingbot_core.weight_stream import materialize
 from tests.tiny_umt5 import TINY, load_umt5, make_tiny_umt5, native_tensors
 
 NUM_ROWS, NUM_TOKENS = 200, 170

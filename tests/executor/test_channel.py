@@ -144,7 +144,9 @@ def test_errors_for_the_user_cross_processes_as_they_are():
 
 
 def test_worker_settings_are_private_and_come_back(tmp_path: Path):
-    options = ModelOptions(device="cpu", num_gpus=2, model_dirs=(tmp_path,), dit_file=tmp_path / "x", frame_size=(64, 96))
+    options = ModelOptions(
+        device="cpu", num_gpus=2, model_dirs=(tmp_path,), dit_file=tmp_path / "x", frame_size=(64, 96)
+    )
     settings = WorkerSettings("slug", options.to_json(), str(ProcessId.own()), ("127.0.0.1", 1), "00", ("a", "b"))
     settings.write(tmp_path / "settings.json")
     assert stat.S_IMODE((tmp_path / "settings.json").stat().st_mode) == 0o600
@@ -213,4 +215,6 @@ def test_machines_that_cannot_meet_get_one_clear_error(machines: tuple[int, str]
 
 
 def test_worker_failed_says_what_got_and_do():
-    assert str(WorkerFailed("Rank 1 of 2 failed.", got="x", do="Run again.")) == "Rank 1 of 2 failed. Got: x. Run again."
+    assert (
+        str(WorkerFailed("Rank 1 of 2 failed.", got="x", do="Run again.")) == "Rank 1 of 2 failed. Got: x. Run again."
+    )

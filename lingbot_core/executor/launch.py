@@ -78,5 +78,5 @@ def _meeting(machines: Machines | None) -> list[str]:
 
 def exit_code_in_log(log: str, pid: int) -> int | None:
     """What the elastic agent wrote about the end of a rank; negative numbers are signals."""
-    match = re.search(rf"exitcode: (-?\d+)\) local_rank: \d+ \(pid: {pid}\)", log)
+    match = re.search(rf"exitcode *: (-?\d+)\)?[^\n]* ?\(pid: {pid}\)", log)
     return int(match[1]) if match else None

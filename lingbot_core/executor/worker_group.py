@@ -39,6 +39,12 @@ _EXIT_CODE_SEC = 1.5
 _HOST_STOOD_SEC = 3.0
 """A host that has not looked for so long (it was stopped, or busy) cannot blame the ranks for silence."""
 
+_QUIET_SEC = 3.0
+"""A sign of life should come every second."""
+
+_GONE_SEC = 3.0
+"""What was killed is gone by then, with the memory that it held."""
+
 _ECHOES = ("closed by peer", "reset by peer", "gloo", "nccl", "cannot be heard", "broken pipe")
 """In the error of a rank that failed because another one did."""
 
@@ -174,6 +180,7 @@ class WorkerGroup:
             return None
         if isinstance(message, LingBotError):
             self._messages.put(message)  # for whoever asks again
+            self._remove_files()
             raise message
         return message
 
@@ -183,7 +190,10 @@ class WorkerGroup:
         return self.failure
 
     def fail(self, cause: str) -> None:
-        """Give the group up because rank 0 does not get on."""
+        """Give the group up because rank 0 does not get on; a rank that has fallen silent is to blame."""
+        quiet = max(self._ranks.values(), key=lambda rank: time.monotonic() - rank.heard_sec, default=None)
+        if quiet is not None and (silence_sec := time.monotonic() - quiet.heard_sec) > _QUIET_SEC:
+            self._end_by(_Sign(quiet.number, f"it hangs: no sign of life for {silence_sec:.0f} s"))
         self._end_by(_Sign(0, cause))
 
     def close(self) -> None:
@@ -309,8 +319,7 @@ class WorkerGroup:
         if log.strip():
             _log.debug("What the workers printed:\n%s", log)
         self.failure = error
-        self._messages.put(error)
-        self._remove_files()
+        self._messages.put(error)  # behind messages whose arrays still have to be taken
 
     def _as_error(self, sign: _Sign, cause: str) -> LingBotError:
         report = sign.report
@@ -348,13 +357,15 @@ class WorkerGroup:
         return [*known, *children_of(self._agent.pid)]
 
     def _kill(self) -> None:
-        for process in self._all_ranks():
+        ranks = self._all_ranks()
+        for process in ranks:
             process.kill()
         self._agent.kill()
         with suppress(subprocess.TimeoutExpired):
-            self._agent.wait(5)
-        for rank in self._ranks.values():
-            rank.process.kill()
+            self._agent.wait(_GONE_SEC)
+        end_sec = time.monotonic() + _GONE_SEC
+        while any(process.is_running() for process in ranks) and time.monotonic() < end_sec:
+            time.sleep(0.01)
 
     def _remove_files(self) -> None:
         for rank in self._ranks.values():

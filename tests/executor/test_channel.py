@@ -180,6 +180,8 @@ def test_environment_of_ranks_is_the_hosts_without_what_is_the_hosts_alone(tmp_p
 def test_exit_code_is_found_in_what_the_elastic_agent_writes():
     log = "E1126 api.py:984] failed (exitcode: -9) local_rank: 1 (pid: 8371) of binary: /usr/bin/python3\n"
     assert exit_code_in_log(log, 8371) == -9 and exit_code_in_log(log, 837) is None
+    report = "  rank      : 1 (local_rank: 1)\n  exitcode  : -11 (pid: 45)  (SIGSEGV)\n  exitcode  : 1 (pid: 46) \n"
+    assert exit_code_in_log(report, 45) == -11 and exit_code_in_log(report, 46) == 1
 
 
 @pytest.mark.parametrize(

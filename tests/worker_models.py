@@ -45,7 +45,7 @@ def load_network(variant, options, *, parallel: ContextParallel) -> LoadedModel:
 
 
 def write_fault(path: Path, rank: int, where: str, what: str, count: int = 0) -> None:
-    """Have a fault happen in processes that run or will be started, when a place is reached for the ``count + 1``th time."""
+    """Have a fault happen in processes that run or will be started, where a place is passed ``count`` times before."""
     part = path.with_suffix(".part")
     part.write_text(json.dumps({"rank": rank, "where": where, "what": what, "count": count}))
     part.rename(path)

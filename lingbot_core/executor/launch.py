@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 from lingbot_core.executor.worker import SETTINGS_VARIABLE
@@ -26,17 +27,17 @@ _OF_AN_OUTER_GROUP = re.compile(
 """Variables of a group that the host itself may be a rank of, and its choice of allocator."""
 
 
-def start_ranks(options: ModelOptions, settings_path: Path, log_path: Path) -> subprocess.Popen[bytes]:
+def start_ranks(options: ModelOptions, settings_path: Path, log_path: Path | None = None) -> subprocess.Popen[bytes]:
     """Start the elastic agent, which starts the ranks.
 
     Args:
         options: How many ranks, and which machines meet.
         settings_path: See :class:`WorkerSettings`.
-        log_path: Where the agent and the ranks write what they print.
+        log_path: Where the agent and the ranks write what they print; None: where this process does.
     """
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(options.num_gpus)]
     command += ["--max-restarts", "0", *_meeting(options.machines), "-m", "lingbot_core.executor.worker"]
-    with log_path.open("ab") as log:
+    with log_path.open("ab") if log_path is not None else nullcontext() as log:
         return subprocess.Popen(
             command,
             cwd=PACK_FOLDER,

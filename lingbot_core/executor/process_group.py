@@ -11,7 +11,7 @@ import time
 import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from torch import Tensor
 from lingbot_core import loader
 from lingbot_core.errors import LingBotError, WorkerFailed
 from lingbot_core.executor.base import ChunkResult, EngineInfo, PassProgress, RolloutRequest
+from lingbot_core.executor.failures import Timeouts
 from lingbot_core.executor.messages import (
     Cancel,
     ChunkDone,
@@ -38,7 +39,7 @@ from lingbot_core.executor.messages import (
 )
 from lingbot_core.executor.shared_arrays import take
 from lingbot_core.executor.worker import MODELS_MODULE
-from lingbot_core.executor.worker_group import Timeouts, WorkerGroup
+from lingbot_core.executor.worker_group import WorkerGroup
 from lingbot_core.journal import MemoryStore, RecordStore
 from lingbot_core.options import ModelOptions, RunSettings
 from lingbot_core.text import text_key
@@ -96,7 +97,7 @@ class ProcessGroupExecutor:
         self._group: WorkerGroup | None = None
         self._info: EngineInfo | None = None
         self._num_bytes = 0
-        self._slowest_pass_sec: float | None = None
+        self._pace = _Pace()
         self._told: LingBotError | None = None  # the last failure that a caller was told
         self._busy = threading.Lock()
         self._frames: dict[str, np.ndarray] = {}  # those of the last store call, by key
@@ -147,7 +148,7 @@ class ProcessGroupExecutor:
         self._group = WorkerGroup(
             self._variant.slug, options, self._snapshot_budget_gib, self._timeouts, self._models_module
         )
-        self._slowest_pass_sec = None
+        self._pace = _Pace()
         try:
             while not isinstance(message := self._receive(self._timeouts.load_sec), Ready):
                 assert isinstance(message, (Say, MakeRoom)), message
@@ -174,8 +175,8 @@ class ProcessGroupExecutor:
     ) -> Generator[ChunkResult, None, None]:
         """Yield every chunk of a request in order; see the protocol."""
         with self._one_request(Stream(request)) as messages:
-            asked = _Asked(cancelled)
-            for message in messages(asked):
+            self._pace = self._pace if self._pace.frame_size == request.photo.shape else _Pace(request.photo.shape)
+            for message in messages(_Asked(cancelled)):
                 if isinstance(message, Progress):
                     if on_progress is not None:
                         on_progress(message.progress)
@@ -261,15 +262,15 @@ class ProcessGroupExecutor:
 
     def _receive_asking(self, asked: _Asked) -> Any:
         """The next message of a request; tells rank 0 when the user wants to stop."""
-        limit_sec = self._timeouts.first_pass_sec
-        if asked.had_pass and self._slowest_pass_sec is not None:
-            limit_sec = max(self._timeouts.pass_sec, self._timeouts.num_slowest * self._slowest_pass_sec)
+        limit_sec = self._pace.limit_sec(self._timeouts) if asked.had_pass else self._timeouts.first_pass_sec
         start_sec = time.monotonic()
         message = self._receive(limit_sec, asked)
         if isinstance(message, Progress):
             if asked.had_pass:
-                self._slowest_pass_sec = max(self._slowest_pass_sec or 0.0, time.monotonic() - start_sec)
+                self._pace.slowest_pass_sec = max(self._pace.slowest_pass_sec, time.monotonic() - start_sec)
             asked.had_pass = True
+        elif isinstance(message, ChunkDone):
+            self._pace.num_chunks += not message.reused
         return message
 
     def _receive(self, limit_sec: float, asked: _Asked | None = None) -> Any:
@@ -329,6 +330,26 @@ class ProcessGroupExecutor:
             return frames.shape
         assert call.method in ("read_chunk", "write_chunk", "read_text", "write_text"), call.method
         return getattr(self.store, call.method)(*call.arguments)
+
+
+@dataclass
+class _Pace:
+    """How fast a group has been at a frame size."""
+
+    frame_size: Sequence[int] = ()
+    """Shape of the photo."""
+
+    num_chunks: int = 0
+    """Chunks computed. In the first two, kernels are compiled and chosen for frames of 9 and of 12."""
+
+    slowest_pass_sec: float = 0.0
+    """Longest time between two passes of a request."""
+
+    def limit_sec(self, timeouts: Timeouts) -> float:
+        """How long to wait for the next pass."""
+        if self.num_chunks < 2:
+            return timeouts.first_pass_sec
+        return max(timeouts.pass_sec, timeouts.num_slowest * self.slowest_pass_sec)
 
 
 class _Asked:

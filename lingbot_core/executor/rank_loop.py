@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lingbot_core.executor.ranks import GroupStopped, LeadingExecutor, RankGroup, follow, lead, load_on_ranks
 from torch import Tensor
 
 from lingbot_core.errors import LingBotError
@@ -43,6 +42,7 @@ from lingbot_core.executor.messages import (
     Texts,
 )
 from lingbot_core.executor.processes import ProcessId
+from lingbot_core.executor.ranks import GroupStopped, LeadingExecutor, RankGroup, follow, lead, load_on_ranks
 from lingbot_core.executor.shared_arrays import ArrayFolder
 from lingbot_core.executor.worker import WorkerSettings, end_without_host
 from lingbot_core.options import ModelOptions
@@ -51,6 +51,9 @@ from lingbot_core.variants import get_variant
 
 _CHUNKS_AHEAD = 2
 """Chunks that may wait for the consumer before the network waits for it too."""
+
+_IDLE_LOOK_SEC = 5.0
+"""Between two looks at the other ranks while there is nothing to do."""
 
 _STOPPED_SEC = 30.0
 """A rank that rank 0 has stopped ends by itself after so long."""
@@ -107,7 +110,7 @@ def _lead(line: _HostLine, group: RankGroup, settings: WorkerSettings) -> None:
     store = StoreProxy(line, arrays)
     executor = lead(group, model, store, settings.snapshot_budget_gib)
     line.send(Ready(replace(executor.info, num_ranks=group.size), held_bytes(executor)))
-    while not isinstance(command := line.next_command(), Stop):
+    while not isinstance(command := line.next_command(group), Stop):
         error = None
         try:
             if isinstance(command, Stream):
@@ -182,9 +185,13 @@ class _HostLine:
             raise reply.error.as_user_error() or RuntimeError(f"The record store failed: {reply.error.text}")
         return reply.value
 
-    def next_command(self) -> Any:
-        """Wait for what the host wants next."""
-        return self._commands.get()
+    def next_command(self, group: RankGroup) -> Any:
+        """Wait for what the host wants next, and notice when ranks of other machines are gone."""
+        while True:
+            with suppress(queue.Empty):
+                return self._commands.get(timeout=_IDLE_LOOK_SEC)
+            if group.is_broken:
+                raise RuntimeError("a rank does not answer any more")
 
     def is_cancelled(self) -> bool:
         """Whether the running request shall end."""

@@ -7,19 +7,19 @@ from __future__ import annotations
 import logging
 import queue
 import shutil
-import signal
 import subprocess
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from multiprocessing.connection import wait
 from typing import Any
 
 from lingbot_core.errors import LingBotError, WorkerFailed
 from lingbot_core.executor.channel import Channel, ChannelClosed, Listener
+from lingbot_core.executor.failures import Sign, Timeouts, describe_end
 from lingbot_core.executor.launch import exit_code_in_log, start_ranks
-from lingbot_core.executor.messages import ErrorReport, Heartbeat, Hello, LogLine, RankFailed, RemoteTraceback, Stop
+from lingbot_core.executor.messages import Heartbeat, Hello, LogLine, RankFailed, Stop
 from lingbot_core.executor.processes import ProcessId, children_of
 from lingbot_core.executor.shared_arrays import make_private_folder
 from lingbot_core.executor.worker import MODELS_MODULE, WorkerSettings
@@ -44,52 +44,6 @@ _QUIET_SEC = 3.0
 
 _GONE_SEC = 3.0
 """What was killed is gone by then, with the memory that it held."""
-
-_ECHOES = ("closed by peer", "reset by peer", "gloo", "nccl", "cannot be heard", "broken pipe")
-"""In the error of a rank that failed because another one did."""
-
-
-@dataclass(frozen=True)
-class Timeouts:
-    """How long the host waits, in seconds."""
-
-    start_sec: float = 300.0
-    """For a rank's first message; imports may come over a network."""
-
-    heartbeat_sec: float = 10.0
-    """For a rank's sign of life, which comes every second."""
-
-    load_sec: float = 1800.0
-    """For the next message while loading."""
-
-    first_pass_sec: float = 600.0
-    """For anything of unknown duration: photo and text encoders, the first pass, kernels being compiled."""
-
-    pass_sec: float = 10.0
-    """For a pass and what comes with it, or so many times the slowest one so far: see ``num_slowest``."""
-
-    num_slowest: float = 20.0
-    """Whichever is longer."""
-
-    stop_sec: float = 5.0
-    """For ranks to leave by themselves."""
-
-
-@dataclass(frozen=True)
-class _Sign:
-    """Something that tells of a failure."""
-
-    rank: int | None
-    """Of which rank; None: of the elastic agent."""
-
-    cause: str
-    """What happened, half a sentence."""
-
-    report: ErrorReport | None = None
-    """What the rank said, if it did."""
-
-    is_silent: bool = False
-    """The process ended without a word."""
 
 
 class WorkerGroup:
@@ -193,8 +147,8 @@ class WorkerGroup:
         """Give the group up because rank 0 does not get on; a rank that has fallen silent is to blame."""
         quiet = max(self._ranks.values(), key=lambda rank: time.monotonic() - rank.heard_sec, default=None)
         if quiet is not None and (silence_sec := time.monotonic() - quiet.heard_sec) > _QUIET_SEC:
-            self._end_by(_Sign(quiet.number, f"it hangs: no sign of life for {silence_sec:.0f} s"))
-        self._end_by(_Sign(0, cause))
+            self._end_by(Sign(quiet.number, f"it hangs: no sign of life for {silence_sec:.0f} s"))
+        self._end_by(Sign(0, cause))
 
     def close(self) -> None:
         """End all processes, first by asking them."""
@@ -224,13 +178,13 @@ class WorkerGroup:
                 self._end_by(self._root_cause(sign))
                 return
 
-    def _look(self, timeout_sec: float) -> _Sign | None:
+    def _look(self, timeout_sec: float) -> Sign | None:
         """Read all lines once; the first sign of failure, if there is any."""
         open_ranks = [rank for rank in self._ranks.values() if not rank.has_ended]
         sources: list[Any] = [*open_ranks]
         if len(self._ranks) < self._num_local:
             sources.append(self._listener)
-        signs: list[_Sign] = []
+        signs: list[Sign] = []
         for source in wait(sources, timeout_sec) if sources else ():
             if source is self._listener:
                 self._accept()
@@ -251,35 +205,35 @@ class WorkerGroup:
         if len(self._ranks) == self._num_local:
             self._listener.close()
 
-    def _read(self, rank: _Rank) -> _Sign | None:
+    def _read(self, rank: _Rank) -> Sign | None:
         """Take all messages of a rank."""
         while rank.channel.has_message():
             try:
                 message = rank.channel.receive()
             except ChannelClosed:
                 rank.has_ended = True
-                return _Sign(rank.number, "its process ended without a word", is_silent=True)
+                return Sign(rank.number, "its process ended without a word", is_silent=True)
             rank.heard_sec = time.monotonic()
             if isinstance(message, RankFailed):
                 rank.has_ended = True
-                return _Sign(rank.number, f"{message.error.name}: {message.error.text}", message.error)
+                return Sign(rank.number, f"{message.error.name}: {message.error.text}", message.error)
             if isinstance(message, LogLine):
                 _log.log(message.level, "rank %d: %s", rank.number, message.text)
             elif not isinstance(message, Heartbeat):
                 self._messages.put(message)
         return None
 
-    def _missing(self, now: float) -> _Sign | None:
+    def _missing(self, now: float) -> Sign | None:
         """Whether a process has ended, or has been silent for too long."""
         limits = self._timeouts
         if self._agent.poll() is not None:
-            return _Sign(None, _ending(self._agent.returncode))
+            return Sign(None, describe_end(self._agent.returncode))
         for rank in self._ranks.values():
             if now - rank.heard_sec > limits.heartbeat_sec:
-                return _Sign(rank.number, f"it hangs: no sign of life for {limits.heartbeat_sec:g} s")
+                return Sign(rank.number, f"it hangs: no sign of life for {limits.heartbeat_sec:g} s")
         if len(self._ranks) < self._num_local and now - self._started_sec > limits.start_sec:
             absent = min(set(range(self._num_local)) - set(self._ranks))
-            return _Sign(absent, f"it did not start within {limits.start_sec:g} s")
+            return Sign(absent, f"it did not start within {limits.start_sec:g} s")
         return None
 
     def _forgive(self, now: float) -> None:
@@ -287,7 +241,7 @@ class WorkerGroup:
         for rank in self._ranks.values():
             rank.heard_sec = now
 
-    def _root_cause(self, first: _Sign) -> _Sign:
+    def _root_cause(self, first: Sign) -> Sign:
         """Which of the signs that come together is the cause of the others."""
         signs = [first]
         end_sec = time.monotonic() + _GRACE_SEC
@@ -295,19 +249,19 @@ class WorkerGroup:
             if (sign := self._look(left)) is not None:
                 signs.append(sign)
         if self._agent.poll() is not None and self._agent.returncode < 0:  # else it ends because ranks do
-            return _Sign(None, _ending(self._agent.returncode))
-        own = [sign for sign in signs if not _is_echo(sign)]
+            return Sign(None, describe_end(self._agent.returncode))
+        own = [sign for sign in signs if not sign.is_echo]
         return own[0] if own else first
 
     # --- the end ------------------------------------------------------------------------
 
-    def _end_by(self, sign: _Sign) -> None:
+    def _end_by(self, sign: Sign) -> None:
         """Kill everything, then let the failure be known."""
         with self._ending:
             if self.failure is None and not self._closing.is_set():
                 self._end(sign)
 
-    def _end(self, sign: _Sign) -> None:
+    def _end(self, sign: Sign) -> None:
         for process in self._all_ranks():
             process.kill()
         cause = sign.cause
@@ -315,25 +269,11 @@ class WorkerGroup:
             cause = self._cause_of_end(sign.rank) or cause
         log = self._read_log()
         self._kill()
-        error = self._as_error(sign, cause)
+        error = replace(sign, cause=cause).as_error(self._num_ranks)
         if log.strip():
             _log.debug("What the workers printed:\n%s", log)
         self.failure = error
         self._messages.put(error)  # behind messages whose arrays still have to be taken
-
-    def _as_error(self, sign: _Sign, cause: str) -> LingBotError:
-        report = sign.report
-        user_error = report.as_user_error() if report is not None else None
-        if user_error is not None and type(user_error) is not LingBotError:
-            return user_error
-        who = "The process that starts the ranks" if sign.rank is None else f"Rank {sign.rank} of {self._num_ranks}"
-        do = "Finished chunks are kept: run again to go on from there."
-        if report is not None and report.is_out_of_memory:
-            do = f"Choose a smaller frame, a variant with a shorter window, or more GPUs. {do}"
-        error = WorkerFailed(f"{who} failed.", got=cause, do=do)
-        if report is not None:
-            error.__cause__ = RemoteTraceback(report.traceback)
-        return error
 
     def _cause_of_end(self, number: int) -> str:
         """How a rank's process ended, as the elastic agent saw it."""
@@ -341,7 +281,7 @@ class WorkerGroup:
         while time.monotonic() < end_sec:
             code = exit_code_in_log(self._read_log(), pid)
             if code is not None:
-                return _ending(code)
+                return describe_end(code)
             time.sleep(0.05)
         return ""
 
@@ -394,20 +334,3 @@ class _Rank:
     def fileno(self) -> int:
         """For ``multiprocessing.connection.wait``."""
         return self.channel.fileno()
-
-
-def _is_echo(sign: _Sign) -> bool:
-    """Whether a rank failed because another one did."""
-    report = sign.report
-    return report is not None and not report.is_out_of_memory and any(words in report.text.lower() for words in _ECHOES)
-
-
-def _ending(code: int) -> str:
-    """How a process ended, by its exit code."""
-    if code >= 0:
-        return f"its process ended with exit code {code}"
-    try:
-        name = f" ({signal.Signals(-code).name})"
-    except ValueError:
-        name = ""
-    return f"its process was ended by signal {-code}{name}"

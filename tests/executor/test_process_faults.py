@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from lingbot_core.errors import LingBotError, WorkerFailed
+from lingbot_core.executor.failures import Timeouts
 from lingbot_core.executor.process_group import ProcessGroupExecutor
 from lingbot_core.executor.processes import ProcessId, children_of
-from lingbot_core.executor.worker_group import Timeouts
 from lingbot_core.journal import Journal
 from lingbot_core.options import ModelOptions
 from lingbot_core.variants import VARIANTS

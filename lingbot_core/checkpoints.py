@@ -25,7 +25,8 @@ from lingbot_core.context_parallel import ONE_RANK, ContextParallel
 from lingbot_core.errors import WeightsError
 from lingbot_core.layouts import dit as dit_layout
 from lingbot_core.layouts.base import CheckpointView, Layout, Shapes, scale_name
-from lingbot_core.models.dit import DiTConfig, LingBotDiT
+from lingbot_core.models.dit import LingBotDiT
+from lingbot_core.models.dit_config import DiTConfig
 from lingbot_core.options import RunSettings
 from lingbot_core.readers import IDENTITY_KEY, TensorReader, open_weights
 from lingbot_core.weight_stream import SpokenProgress, materialize, stream_tensors

@@ -71,11 +71,11 @@ class ContextParallel:
             InputError: The heads do not divide.
         """
         if num_heads % self.size:
-            possible = [str(size) for size in range(1, num_heads + 1) if num_heads % size == 0]
+            *others, most = [str(size) for size in range(1, num_heads + 1) if num_heads % size == 0]
             raise InputError(
-                f"The network's {num_heads} attention heads cannot be split over {self.size} ranks.",
-                got=f"{self.size} GPUs",
-                need=f"{', '.join(possible[:-1])} or {possible[-1]}" if len(possible) > 1 else "1",
+                f"The network's {num_heads} attention heads cannot be split over so many GPUs.",
+                got=str(self.size),
+                need=f"{', '.join(others)} or {most}",
             )
         return num_heads // self.size
 

@@ -66,10 +66,10 @@ class SinkWindowKVCache:
     """Ring of key and value slots for the first chunks (sink) and the newest ones (window).
 
     Layout: ``k`` and ``v`` are ``[layers, S, N, D]``, N the heads of this rank, one slot of
-    ``tokens_per_chunk`` rows per chunk, ``S`` rows in all. Chunk ``i`` has slot ``i`` while there are free ones, then slot
-    ``sink + (i - sink) mod window``: it overwrites the chunk that leaves the window. Nothing is
-    ever shifted, for keys carry their absolute position and attention has no order. What is
-    visible is always a prefix of the rows.
+    ``tokens_per_chunk`` rows per chunk, ``S`` rows in all. Chunk ``i`` has slot ``i`` while there
+    are free ones, then slot ``sink + (i - sink) mod window``: it overwrites the chunk that leaves
+    the window. Nothing is ever shifted, for keys carry their absolute position and attention has
+    no order. What is visible is always a prefix of the rows.
 
     Order of use, per chunk::
 

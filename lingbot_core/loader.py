@@ -38,7 +38,8 @@ from lingbot_core.layouts import taehv as taehv_layout
 from lingbot_core.layouts import umt5 as umt5_layout
 from lingbot_core.layouts import wan_vae as vae_layout
 from lingbot_core.models import umt5
-from lingbot_core.models.dit import DiTConfig, LingBotDiT
+from lingbot_core.models.dit import LingBotDiT
+from lingbot_core.models.dit_config import DiTConfig
 from lingbot_core.models.taehv import TAEHVDecoder
 from lingbot_core.models.wan_vae import WanVAEConfig, WanVAEDecoder, WanVAEEncoder
 from lingbot_core.options import ModelOptions, RunSettings, check_heads

@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 
 from lingbot_core.errors import InputError, OutputError
-from lingbot_core.models.dit import DiTConfig, LingBotDiT
+from lingbot_core.models.dit import LingBotDiT
+from lingbot_core.models.dit_config import DiTConfig
 from lingbot_core.models.taehv import TAEHVConfig, TAEHVDecoder
 from lingbot_core.models.umt5 import UMT5EncoderConfig, native_shapes
 from lingbot_core.models.wan_vae import WanVAEDecoder, WanVAEEncoder

@@ -25,7 +25,7 @@ from lingbot_core.variants import Role, Variant
 from lingbot_core.weights import Places, default_cache_dir
 
 if TYPE_CHECKING:
-    from lingbot_core.models.dit import DiTConfig
+    from lingbot_core.models.dit_config import DiTConfig
 
 PRECISIONS: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp32": torch.float32, "fp8": torch.bfloat16}
 """Dtype of activations by name of the precision; of weights too, unless that is ``fp8``."""

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from lingbot_core.kernels.attention import choose
 from lingbot_core.kv_cache import SinkWindowKVCache
-from lingbot_core.models.dit import CameraModulation, LingBotDiT, RopeAngles, TextContext, TimestepModulation
+from lingbot_core.models.dit import LingBotDiT
+from lingbot_core.models.dit_config import CameraModulation, RopeAngles, TextContext, TimestepModulation
 from lingbot_core.schedule import Schedule
 from lingbot_core.transfer import to_device
 
@@ -69,6 +70,8 @@ class NetworkPasses:
         self._text = TextContext(buffer(*text_shape), buffer(*text_shape))
         self._rope = RopeAngles(buffer(num_tokens, config.head_dim // 2), buffer(num_tokens, config.head_dim // 2))
         self._flow = buffer(cache.tokens_per_chunk, config.out_channels * 4)
+        if self._parallel.size > 1:  # connects the ranks, which cannot be done while a graph is recorded
+            self._parallel.gather(self._tokens[:, : self._flow.shape[1]], self._flow)
         self._text_id: str | None = None
         self._table = {t: dit.modulation(t) for t in (*schedule.timesteps, schedule.cache_update_timestep)}
         self._graphs = PassGraphs(weight.device) if _wants_graphs(dit) else None

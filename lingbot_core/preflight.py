@@ -20,7 +20,7 @@ from lingbot_core.timeline import SIZE_MULTIPLE, chunk_tokens
 from lingbot_core.variants import VARIANTS, Variant
 
 if TYPE_CHECKING:
-    from lingbot_core.models.dit import DiTConfig
+    from lingbot_core.models.dit_config import DiTConfig
 
 GIB = 2**30
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lingbot_core.kernels.fp8 import quantise_rows
 from lingbot_core.layouts.base import CheckpointView
-from lingbot_core.models.dit import DiTConfig
+from lingbot_core.models.dit_config import DiTConfig
 from lingbot_core.models.taehv import TAEHVConfig
 from lingbot_core.models.umt5 import UMT5EncoderConfig
 from lingbot_core.models.wan_vae import WanVAEConfig

@@ -217,7 +217,10 @@ def _store(target: Tensor, tensor: Tensor) -> None:
 
 
 def _read(reader: TensorReader, source: TensorSource, *, in_8_bits: bool) -> tuple[Tensor, ...]:
-    """One native tensor on the CPU, unscaled and cut as its source says; or, as a file of 8 bits has it, with its scale."""
+    """One native tensor on the CPU, unscaled and cut as its source says.
+
+    With ``in_8_bits``, what is stored in 8 bits stays as it is, and its scale follows.
+    """
     if in_8_bits and source.scale_key is not None and reader.dtypes()[source.key] == torch.float8_e4m3fn:
         return reader.read(source.key), reader.read(source.scale_key)
     tensor = reader.read(source.key)

@@ -18,14 +18,16 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from lingbot_core import convert, readers
+from lingbot_core import options as run_options
 from lingbot_core.camera.presets import make_preset
 from lingbot_core.errors import Cancelled, LingBotError, WeightsError
 from lingbot_core.executor import rank_group
@@ -33,8 +35,15 @@ from lingbot_core.executor.base import ChunkResult, PassProgress, TextEvent
 from lingbot_core.executor.local import LocalExecutor
 from lingbot_core.executor.ranks import GroupStopped, RankGroup, follow, lead, load_on_ranks
 from lingbot_core.journal import Journal
-from lingbot_core.loader import LoadedModel, LoadedNetwork, ModelOptions, load_model, load_network
-from lingbot_core.loader import random_model, random_network
+from lingbot_core.loader import (
+    LoadedModel,
+    LoadedNetwork,
+    ModelOptions,
+    load_model,
+    load_network,
+    random_model,
+    random_network,
+)
 from lingbot_core.models.dit import LingBotDiT
 from lingbot_core.random_weights import fill_random
 from lingbot_core.variants import VARIANTS
@@ -45,6 +54,9 @@ ROOT = Path(__file__).parent.parent
 NUM_CHUNKS = 9
 ODD_SIZE = (48, 48)
 """27 tokens: neither 2 nor 4 ranks divide them."""
+GPU_SIZE = (48, 80)
+"""45 tokens."""
+GPU_VARIANT = VARIANTS["lingbot-world-fast-taehv-window15-sink3"]
 FEW_TOKENS = (16, 48)
 """9 tokens: of four ranks, the last one has none but padding."""
 
@@ -58,7 +70,7 @@ def photo(height: int, width: int) -> Tensor:
 
 def latents(chunks: list[ChunkResult]) -> Latents:
     """Latents by chunk index."""
-    return {f"chunk{chunk.index}": chunk.latents.contiguous() for chunk in chunks}
+    return {f"chunk{chunk.index}": chunk.latents.clone() for chunk in chunks}
 
 
 # --- rollouts: the same functions make what a single rank makes --------------------------
@@ -77,7 +89,7 @@ def events(executor: LocalExecutor) -> Latents:
 
 
 def wandering(executor: LocalExecutor) -> Latents:
-    """A bend past eviction, which a snapshot or a replay makes possible; the newest chunk redone; another size; back."""
+    """A bend past eviction, by way of a snapshot or a replay; the newest chunk redone; another size; and back."""
     straight = make_preset("walk-forward", 8)
     list(executor.stream(make_request(5, straight)))
     list(executor.stream(make_request(8, straight)))
@@ -97,7 +109,8 @@ def interrupted(executor: LocalExecutor) -> Latents:
     except Cancelled:
         assert len(passes) == 7, passes
     stream = executor.stream(make_request(4))
-    next(stream), next(stream)
+    next(stream)
+    next(stream)
     stream.close()
     executor.close()
     return latents(list(executor.stream(make_request(4))))
@@ -116,7 +129,11 @@ def fp8_model() -> LoadedModel:
 ROLLOUTS: dict[str, tuple[Callable[[], LoadedModel], Callable[[LocalExecutor], Latents], float]] = {
     "sink": (lambda: build_model(config=FOUR_HEADS), rollout, 0),
     "long_window": (lambda: build_model(27, 0, config=FOUR_HEADS), rollout, 0),
-    "bf16": (lambda: build_model(dtype=torch.bfloat16, config=FOUR_HEADS), rollout, 0),
+    "bf16": (
+        lambda: build_model(dtype=torch.bfloat16, config=FOUR_HEADS),
+        lambda executor: rollout(executor, num_chunks=5),
+        0,
+    ),
     "fp8": (fp8_model, lambda executor: rollout(executor, num_chunks=3), 0),
     "few_tokens": (lambda: build_model(config=FOUR_HEADS), lambda executor: rollout(executor, FEW_TOKENS, 4), 0),
     "events": (lambda: build_model(config=FOUR_HEADS), events, 0),
@@ -145,10 +162,10 @@ def run_rollout(name: str, group: RankGroup, folder: Path) -> None:
 
 
 def load(group: RankGroup, folder: Path) -> None:
-    """Load a checkpoint; each rank writes what it read, and its weights. The first keeps a bf16 copy."""
+    """Load a checkpoint; each rank writes what it read, and its weights. The first keeps a copy."""
     variant = VARIANTS["lingbot-world-fast"]
     options = ModelOptions(
-        precision="bf16",
+        precision="fp8",
         device="cpu",
         checkpoint_root=Path(os.environ["LINGBOT_TEST_CHECKPOINT"]),
         cache_dir=folder / f"cache{group.size}",
@@ -162,6 +179,7 @@ def load(group: RankGroup, folder: Path) -> None:
         return read(self, key)
 
     readers.SafetensorsReader.read, convert.MIN_BYTES = counting, 0
+    run_options._check_fp8 = lambda device: None  # the CPU may, here
     try:
         for _ in range(2):  # from the original, then from the copy
             if group.rank == 0:
@@ -169,7 +187,7 @@ def load(group: RankGroup, folder: Path) -> None:
             else:
                 model = load_on_ranks(group, lambda: load_network(variant, options, group.parallel))
             save_file(
-                {name: view.target.contiguous() for name, view in model.dit.checkpoint_views().items()},
+                {name: parameter.float() for name, parameter in model.dit.named_parameters()},
                 folder / f"weights{group.size}.{group.rank}.safetensors",
             )
     finally:
@@ -246,7 +264,7 @@ def failure(group: RankGroup, folder: Path) -> None:
                 raise MemoryError("there is none left")
             return forward(*args)
 
-        model.dit.forward = fail
+        setattr(model.dit, "forward", fail)  # noqa: B010 - what it takes is checked by the one it stands for
         follow(group, model)
         return
     executor, began = lead(group, model), time.monotonic()
@@ -266,13 +284,36 @@ PROGRAMS: dict[str, Callable[[RankGroup, Path], None]] = {
 }
 
 
+# --- on GPUs ----------------------------------------------------------------------------
+
+
+def gpu_options(precision: str, device: torch.device) -> ModelOptions:
+    """A window that the rollout leaves."""
+    return ModelOptions(cast(Any, precision), device=str(device), window_frames=6, sink_frames=3, frame_size=GPU_SIZE)
+
+
+def gpu_rollout(precision: str, group: RankGroup, folder: Path) -> None:
+    """A rollout with random weights; on GPUs also by CUDA graphs."""
+    options = gpu_options(precision, group.device)
+    if group.rank > 0:
+        follow(group, random_network(GPU_VARIANT, options, group.parallel, size="small"))
+        return
+    executor = lead(group, random_model(GPU_VARIANT, options, size="small", parallel=group.parallel))
+    save_file(rollout(executor, GPU_SIZE), folder / f"gpu_{precision}.safetensors")
+    executor.stop()
+
+
+PROGRAMS |= {f"gpu_{precision}": partial(gpu_rollout, precision) for precision in ("fp32", "bf16", "fp8")}
+
+
 def main() -> None:
     """Meet the others and run the programs."""
     torch.set_num_threads(1)
     folder, *names = sys.argv[1:]
     rank_group.SILENCE_SEC = float(os.environ.get("LINGBOT_TEST_SILENCE_SEC", rank_group.SILENCE_SEC))
     rank_group.BEAT_SEC = rank_group.SILENCE_SEC / 3
-    group = RankGroup.connect(torch.device("cpu"))
+    on_gpus = os.environ.get("LINGBOT_TEST_DEVICE") == "cuda"
+    group = RankGroup.connect(torch.device("cuda", int(os.environ["RANK"])) if on_gpus else torch.device("cpu"))
     for name in names:
         if name in PROGRAMS:
             PROGRAMS[name](group, Path(folder))

@@ -12,7 +12,7 @@ import torch
 
 from lingbot_core import preflight
 from lingbot_core.errors import ResourceError
-from lingbot_core.models.dit import DiTConfig
+from lingbot_core.models.dit_config import DiTConfig
 from lingbot_core.variants import VARIANTS
 
 GIB = 2**30
@@ -47,6 +47,16 @@ def test_estimate_memory_when_published_sizes_agrees_with_known_figures():
     assert light.kv_cache / GIB == pytest.approx(20.7, abs=0.1)
     assert 110 < full.total / GIB < 125
     assert light.total < full.total / 1.5
+
+
+def test_estimate_memory_of_one_of_several_ranks_counts_all_weights_and_its_part_of_the_rest():
+    one, eighth = FULL.estimate(), replace(FULL, num_ranks=8).estimate()
+    assert eighth.weights == one.weights and eighth.autoencoders == one.autoencoders
+    assert eighth.kv_cache == one.kv_cache / 8
+    assert one.conditioning / 8 < eighth.conditioning < one.conditioning / 4  # the text is on every rank
+    assert eighth.work == pytest.approx(one.work / 8, rel=2e-3)  # 566 tokens instead of 565.5
+    follower = replace(FULL, num_ranks=8, network_only=True).estimate()
+    assert follower == replace(eighth, autoencoders=0, text_encoder=0)
 
 
 def test_check_memory_when_too_small_lists_what_is_needed_and_what_fits(card: torch.device):

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from lingbot_core.camera.presets import PRESETS
-from lingbot_core.models.dit import DiTConfig
+from lingbot_core.models.dit_config import DiTConfig
 from lingbot_core.preflight import estimate_memory
 from lingbot_core.timeline import num_pixel_frames, num_whole_chunks
 from lingbot_core.variants import VARIANTS

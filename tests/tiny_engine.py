@@ -18,7 +18,7 @@ from lingbot_core.decoder import StreamingDecoder
 from lingbot_core.executor.base import ChunkResult, RolloutRequest, TextEvent
 from lingbot_core.executor.local import LocalExecutor
 from lingbot_core.loader import LoadedModel, ModelOptions
-from lingbot_core.models.dit import DiTConfig
+from lingbot_core.models.dit_config import DiTConfig
 from lingbot_core.preflight import RunMemory
 from lingbot_core.schedule import make_schedule
 from lingbot_core.variants import VARIANTS
@@ -29,8 +29,8 @@ HEIGHT, WIDTH = 32, 48
 CONFIG = DiTConfig(dim=96, ffn_dim=128, num_heads=2, num_layers=6, text_dim=16, text_len=8)
 """Six layers: a replay from two windows back would not rebuild the upper ones."""
 
-FOUR_HEADS = replace(CONFIG, num_heads=4)
-"""The same for up to four ranks."""
+FOUR_HEADS = replace(CONFIG, num_heads=4, num_layers=3)
+"""For up to four ranks."""
 
 
 class CountingTextEncoder:

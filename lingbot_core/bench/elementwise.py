@@ -22,7 +22,7 @@ from lingbot_core.kernels.fp8 import quantise_rows
 from lingbot_core.kernels.norms import layer_norm_modulate, rms_norm
 from lingbot_core.kernels.qkv import norm_rope_store
 from lingbot_core.kernels.residual import gated_residual_affine_layer_norm, gated_residual_layer_norm_modulate
-from lingbot_core.models.dit import DiTConfig
+from lingbot_core.models.dit_config import DiTConfig
 
 BUFFER_SETS = 8
 """Sets of buffers in rotation."""

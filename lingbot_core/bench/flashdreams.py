@@ -25,7 +25,7 @@ from torch import Tensor
 
 from lingbot_core.errors import InputError
 from lingbot_core.layouts.base import CheckpointView
-from lingbot_core.models.dit import DiTConfig
+from lingbot_core.models.dit_config import DiTConfig
 from lingbot_core.random_weights import fill_random
 from lingbot_core.stats import DeviceMark, memory_gib
 from lingbot_core.timeline import CHUNK_LATENT_FRAMES, latent_size

@@ -21,7 +21,7 @@ from lingbot_core.bench.rollouts import OwnRollouts, Say
 from lingbot_core.kernels.fp8 import RowScaled, quantise_rows
 from lingbot_core.kv_cache import SinkWindowKVCache
 from lingbot_core.loader import LoadedModel
-from lingbot_core.models.dit import PATCH_CELLS
+from lingbot_core.models.dit_config import PATCH_CELLS
 from lingbot_core.timeline import chunk_tokens, token_grid
 
 NUM_CHUNKS = 22

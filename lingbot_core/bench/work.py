@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lingbot_core.models.dit import PATCH_CELLS, DiTConfig
+from lingbot_core.models.dit_config import PATCH_CELLS, DiTConfig
 
 Part = Literal["camera branch", "denoising pass", "cache update"]
 PARTS: tuple[Part, ...] = ("camera branch", "denoising pass", "cache update")

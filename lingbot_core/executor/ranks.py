@@ -34,6 +34,7 @@ from lingbot_core.kv_cache import KVSnapshot, SinkWindowKVCache
 from lingbot_core.loader import LoadedModel, LoadedNetwork
 from lingbot_core.models.dit_config import PATCH_CELLS
 from lingbot_core.passes import NOISE_FEATURES, NetworkPasses
+from lingbot_core.preflight import release_unused_memory
 from lingbot_core.timeline import chunk_tokens, token_grid
 from lingbot_core.transfer import to_device
 
@@ -299,6 +300,7 @@ class _Follower:
             self._open(*numbers[:2])
         elif order is Order.CLOSE_ARENA:
             self._cache = self._passes = None
+            release_unused_memory(self._group.device)
         elif order is Order.DROP:
             self._snapshots.pop(numbers[0], None)
         elif order in (Order.SET_TEXT, Order.BEGIN_PASSES, Order.DENOISE, Order.UPDATE_CACHE):

@@ -10,7 +10,8 @@ import torch
 
 from lingbot_core.errors import WeightsError
 from lingbot_core.layouts.base import Layout, Shapes, TensorSource, scale_name
-from lingbot_core.models.dit import PATCH_CELLS, DiTConfig, LingBotDiT
+from lingbot_core.models.dit import LingBotDiT
+from lingbot_core.models.dit_config import PATCH_CELLS, DiTConfig
 
 _DEFAULT_HEAD_DIM = 128
 _CAMERA_CHANNELS = 384

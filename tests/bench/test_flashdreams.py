@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lingbot_core.bench.flashdreams import FlashDreams, ReferenceSettings, open_checkout
 from lingbot_core.errors import InputError
-from lingbot_core.models.dit import DiTConfig
+from lingbot_core.models.dit_config import DiTConfig
 
 SLUG = "lingbot-world-fast-taehv-window15-sink3"
 CONFIG = DiTConfig(dim=96, ffn_dim=128, num_heads=2, num_layers=2, text_dim=16, text_len=8)

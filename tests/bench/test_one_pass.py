@@ -14,7 +14,7 @@ from lingbot_core.bench.breakdown import KernelRun
 from lingbot_core.bench.ceilings import time_ms
 from lingbot_core.bench.probe import PassProbe
 from lingbot_core.cli import main
-from lingbot_core.models.dit import DiTConfig
+from lingbot_core.models.dit_config import DiTConfig
 from lingbot_core.timeline import chunk_tokens
 from tests.bench.test_rollouts import TINY
 from tests.tiny_engine import CONFIG, HEIGHT, WIDTH, build_model

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from lingbot_core import make_checkpoint
-from lingbot_core.models.dit import DiTConfig
+from lingbot_core.models.dit_config import DiTConfig
 from lingbot_core.random_weights import SIZES, ModelSizes
 from tests.comfy.client import Client, Graph
 from tests.comfy.graphs import node

@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lingbot_core.kv_cache import SinkWindowKVCache
-from lingbot_core.models.dit import DiTConfig, LingBotDiT
+from lingbot_core.models.dit import LingBotDiT
+from lingbot_core.models.dit_config import DiTConfig
 from lingbot_core.models.tokens import patchify
 from lingbot_core.timeline import CHUNK_LATENT_FRAMES
 from tests.golden.seeded_weights import seeded_input, seeded_tensor

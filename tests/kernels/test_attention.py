@@ -22,7 +22,8 @@ from torch import Tensor
 from lingbot_core.errors import InputError
 from lingbot_core.kernels import attention as module
 from lingbot_core.kernels.attention import AUTO, NAMES, Choice, attention, choose, exact_name
-from lingbot_core.models.dit import DiTConfig, LingBotDiT
+from lingbot_core.models.dit import LingBotDiT
+from lingbot_core.models.dit_config import DiTConfig
 
 CPU = torch.device("cpu")
 BF16 = torch.bfloat16

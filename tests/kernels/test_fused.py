@@ -246,3 +246,50 @@ def test_norm_rope_store_matches_formula(length: int, num_heads: int, head_dim: 
     for by_torch, by_triton, exact in zip(*all_parts, expected, strict=True):
         assert relative_error(by_torch, exact) <= limit
         check_as_exact(by_triton, by_torch, exact, dtype)
+
+
+@needs_triton
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(
+    ("num_heads", "head_dim", "num_ranks"), [(4, 48, 2), (2, 128, 2), (6, 16, 3), (40, 128, 2), (40, 128, 8)]
+)
+@pytest.mark.parametrize("length", [1, 18] + ([2262] if ON_GPU else []))
+def test_norm_rope_pack_gives_each_rank_its_heads_of_norm_rope_store(
+    length: int, num_heads: int, head_dim: int, num_ranks: int, dtype: torch.dtype
+) -> None:
+    torch.manual_seed(length)
+    width = num_heads * head_dim
+    tokens, norm_q, norm_k = (randn(*shape, dtype=dtype) for shape in ((length, 3 * width), (width,), (width,)))
+    angles = 6 * torch.rand(length, head_dim // 2, device=DEVICE)
+    arguments = tokens, norm_q, norm_k, EPS, angles.cos().to(dtype), angles.sin().to(dtype)
+    for store, pack in (
+        (qkv.norm_rope_store.torch, qkv.norm_rope_pack.torch),
+        (qkv.norm_rope_store.triton, qkv.norm_rope_pack.triton),
+    ):
+        k, v = (torch.empty(length, num_heads, head_dim, dtype=dtype, device=DEVICE) for _ in range(2))
+        q = store(*arguments, k, v, torch.arange(length, device=DEVICE))
+        packed = pack(*arguments, num_ranks)
+        assert packed.shape == (num_ranks, length, 3, num_heads // num_ranks, head_dim) and packed.is_contiguous()
+        for part, expected in enumerate((q, k, v)):
+            actual, step = torch.cat(list(packed[:, :, part]), dim=1), torch.finfo(dtype).eps
+            torch.testing.assert_close(actual, expected, rtol=2 * step, atol=4 * step)  # compiled apart on a GPU
+
+
+@needs_triton
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(("num_ranks", "num_heads", "head_dim"), [(2, 1, 48), (4, 3, 16), (2, 20, 128), (8, 5, 128)])
+@pytest.mark.parametrize("length", [1, 18, 27] + ([4524] if ON_GPU else []))
+def test_store_exchanged_drops_padding_and_touches_no_other_row(
+    length: int, num_ranks: int, num_heads: int, head_dim: int, dtype: torch.dtype
+) -> None:
+    torch.manual_seed(length)
+    received = randn(num_ranks, -(-length // num_ranks), 3, num_heads, head_dim, dtype=dtype)
+    rows = torch.randperm(length + 9, device=DEVICE)[:length]
+    tokens = [received[rank, row] for rank in range(num_ranks) for row in range(received.shape[1])][:length]
+    for function in (qkv.store_exchanged.torch, qkv.store_exchanged.triton):
+        store = [torch.full((length + 9, num_heads, head_dim), torch.nan, device=DEVICE).to(dtype) for _ in range(2)]
+        q = function(received, store[0], store[1], rows)
+        assert q.is_contiguous()
+        for part, actual in enumerate((q, store[0][rows], store[1][rows])):
+            assert torch.equal(actual, torch.stack([token[part] for token in tokens])), part
+        assert all(int(part.isnan().flatten(1).all(1).sum()) == 9 for part in store)

@@ -9,7 +9,8 @@ import torch
 
 from lingbot_core.errors import WeightsError
 from lingbot_core.layouts.dit import identify
-from lingbot_core.models.dit import DiTConfig, LingBotDiT
+from lingbot_core.models.dit import LingBotDiT
+from lingbot_core.models.dit_config import DiTConfig
 
 CONFIG = DiTConfig(dim=256, ffn_dim=384, num_heads=2, num_layers=3)
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from lingbot_core.kernels.norms import layer_norm_modulate
 from lingbot_core.kv_cache import SinkWindowKVCache
-from lingbot_core.models.dit import DiTConfig, LingBotDiT, RopeAngles, timestep_sinusoid
+from lingbot_core.models.dit import LingBotDiT, timestep_sinusoid
+from lingbot_core.models.dit_config import DiTConfig, RopeAngles
 from lingbot_core.models.tokens import patchify, unpatchify
 from lingbot_core.sampler import sample_chunk
 from lingbot_core.schedule import Schedule, make_schedule

@@ -42,7 +42,7 @@ from lingbot_core.models.dit import LingBotDiT
 from lingbot_core.models.dit_config import DiTConfig
 from lingbot_core.models.taehv import TAEHVDecoder
 from lingbot_core.models.wan_vae import WanVAEConfig, WanVAEDecoder, WanVAEEncoder
-from lingbot_core.options import ModelOptions, RunSettings, check_heads
+from lingbot_core.options import ModelOptions, RunSettings
 from lingbot_core.random_weights import SIZES, fill_random
 from lingbot_core.readers import open_weights
 from lingbot_core.schedule import Schedule
@@ -155,10 +155,7 @@ def find_files(
     if places.allow_download and weights.find(variant.dit, places) is None:  # what would be downloaded must also fit
         memory = run.memory(variant, DiTConfig.lingbot_14b(), 18_544_332_864, 5_680_910_336, WanVAEConfig().base_dim)
         _check_memory(memory, run.device, make_room)
-    found = weights.find_all(variant, places, say, roles=_wanted_roles(variant, places))
-    if options.num_ranks > 1:
-        check_heads(open_network(found["dit"], run, places.cache_dir).layout.config.num_heads, options.num_ranks)
-    return found
+    return weights.find_all(variant, places, say, roles=_wanted_roles(variant, places))
 
 
 def load_model(

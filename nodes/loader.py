@@ -160,7 +160,7 @@ class LingBotWorldLoader(io.ComfyNode):
         attention: str = ATTENTIONS[0],
         num_gpus: int = 1,
     ) -> io.NodeOutput:
-        from lingbot_core.loader import find_files
+        from lingbot_core.executor.checks import find_model
 
         checkpoint_root = checkpoint_root.strip()
         decoder_folder, _, decoder_name = decoder.partition("/")
@@ -181,7 +181,7 @@ class LingBotWorldLoader(io.ComfyNode):
             num_gpus=num_gpus,
         )
         reporter = host.Reporter(cls.hidden.unique_id)
-        find_files(get_variant(variant), options, reporter.text)
+        find_model(get_variant(variant), options, reporter.text)
         return io.NodeOutput(ModelToken(variant, options))
 
 

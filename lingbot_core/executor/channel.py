@@ -31,12 +31,15 @@ Address = str | tuple[str, int]
 _CHALLENGE_SEC = 5
 """A peer that has not proved itself by then is turned away."""
 
+_STALLED_SEC = 5
+"""A peer that stops for so long in the middle of a message has stopped for good."""
+
 _MAX_SOCKET_PATH = 100
 """Systems take 104 bytes or a few more."""
 
 
 class ChannelClosed(Exception):
-    """The other end is gone."""
+    """The other end is gone, or does not answer any more."""
 
 
 class Channel:
@@ -67,12 +70,14 @@ class Channel:
         """Wait for a message.
 
         Raises:
-            ChannelClosed: The other end is gone.
+            ChannelClosed: The other end is gone, or has stopped while the host was reading; the message says so then.
         """
         try:
             return pickle.loads(self._connection.recv_bytes())
+        except BlockingIOError as error:
+            raise ChannelClosed("it stopped in the middle of a message") from error
         except (EOFError, OSError) as error:
-            raise ChannelClosed(str(error)) from error
+            raise ChannelClosed from error
 
     def has_message(self) -> bool:
         """Whether :meth:`receive` would return at once, or raise."""
@@ -127,7 +132,7 @@ class Listener:
             connection.close()
             return None
         same = socket.socket(fileno=connection.fileno())
-        _limit_receive(same, 0)
+        _limit_receive(same, _STALLED_SEC)
         same.detach()
         return Channel(connection)
 
@@ -150,7 +155,7 @@ def call(address: Address, key: bytes) -> Channel:
 
 
 def _limit_receive(peer: socket.socket, seconds: int) -> None:
-    """Let a blocking read end with an error after so long; 0 lets it wait."""
+    """Let a blocking read end with an error after so long."""
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", seconds, 0))
 
 

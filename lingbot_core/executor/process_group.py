@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from lingbot_core import loader
 from lingbot_core.errors import LingBotError, WorkerFailed
 from lingbot_core.executor.base import ChunkResult, EngineInfo, PassProgress, RolloutRequest
+from lingbot_core.executor.checks import find_model
 from lingbot_core.executor.failures import Timeouts
 from lingbot_core.executor.messages import (
     Cancel,
@@ -49,6 +49,9 @@ _log = logging.getLogger(__name__)
 
 _ASK_SEC = 0.1
 """Between two looks at whether the user wants to stop."""
+
+_LAST_SEC = 1.0
+"""Beyond every limit, for the case that it was this process that stood still."""
 
 _FAILURE_SEC = 5.0
 """After the end of a process, for its cause to be known."""
@@ -143,7 +146,7 @@ class ProcessGroupExecutor:
         self.close()
         options = self._options
         if self._models_module == MODELS_MODULE:
-            loader.find_files(self._variant, options, self._say)  # downloads once, and finds what is wrong at once
+            find_model(self._variant, options, self._say)  # downloads once, and finds what is wrong at once
             options = replace(options, allow_download=False)
         self._group = WorkerGroup(
             self._variant.slug, options, self._snapshot_budget_gib, self._timeouts, self._models_module
@@ -162,7 +165,7 @@ class ProcessGroupExecutor:
         group, self._group, self._num_bytes = self._group, None, 0
         self._frames.clear()
         if group is not None:
-            group.close()
+            group.close(at_once=self._busy.locked())  # rank 0 does not listen while it runs a request
 
     # --- requests -----------------------------------------------------------------------
 
@@ -286,10 +289,11 @@ class ProcessGroupExecutor:
             if asked is not None and asked.wants_to_stop():
                 group.send(Cancel())
             left_sec = end_sec - time.monotonic()
-            if left_sec < 0:
-                group.fail(f"it hangs: nothing was done for {limit_sec:.0f} s")
+            wait_sec = min(left_sec, _ASK_SEC) if asked is not None else left_sec
             try:
-                message = group.receive(max(0.0, min(left_sec, _ASK_SEC if asked is not None else left_sec)))
+                message = group.receive(wait_sec if left_sec > 0 else _LAST_SEC)
+                if message is None and left_sec <= 0:
+                    group.fail(f"it hangs: nothing was done for {limit_sec:.0f} s")
             except LingBotError as error:
                 self._told = error
                 raise

@@ -150,9 +150,9 @@ class WorkerGroup:
             self._end_by(Sign(quiet.number, f"it hangs: no sign of life for {silence_sec:.0f} s"))
         self._end_by(Sign(0, cause))
 
-    def close(self) -> None:
-        """End all processes, first by asking them."""
-        if not self._closing.is_set() and self.failure is None:
+    def close(self, *, at_once: bool = False) -> None:
+        """End all processes, unless ``at_once`` first by asking them."""
+        if not (at_once or self._closing.is_set() or self.failure is not None):
             self._closing.set()
             self.send(Stop())
             with suppress(subprocess.TimeoutExpired):
@@ -210,9 +210,9 @@ class WorkerGroup:
         while rank.channel.has_message():
             try:
                 message = rank.channel.receive()
-            except ChannelClosed:
+            except ChannelClosed as error:
                 rank.has_ended = True
-                return Sign(rank.number, "its process ended without a word", is_silent=True)
+                return Sign(rank.number, str(error) or "its process ended without a word", is_silent=not str(error))
             rank.heard_sec = time.monotonic()
             if isinstance(message, RankFailed):
                 rank.has_ended = True

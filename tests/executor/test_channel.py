@@ -93,6 +93,19 @@ def test_channel_when_peer_does_not_know_the_key_refuses_it_and_goes_on(
     assert accept_while(listener, lambda: peers.append(call(listener.address, listener.key))) is not None
 
 
+def test_channel_when_the_peer_stops_in_the_middle_of_a_message_does_not_wait_for_ever(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(channel_module, "_STALLED_SEC", 1)
+    lines = []
+    host = accept_while(listener, lambda: lines.append(call(listener.address, listener.key)))
+    assert host is not None
+    os.write(lines[0].fileno(), b"\x00\x00\x01\x00half")
+    assert host.has_message()
+    with pytest.raises(ChannelClosed, match="in the middle of a message"):
+        host.receive()
+
+
 def test_channel_when_nobody_calls_does_not_wait_for_ever(listener: Listener):
     assert listener.accept(0.05) is None
 
@@ -107,7 +120,8 @@ def test_private_folder_is_for_this_user_only_and_those_of_ended_hosts_are_remov
     again = make_private_folder(ProcessId.own(), in_memory=True)
     assert not old.exists() and own.exists()
     assert stat.S_IMODE(own.stat().st_mode) == 0o700
-    own.rmdir(), again.rmdir()
+    own.rmdir()
+    again.rmdir()
 
 
 @pytest.mark.parametrize("is_full", [False, True])

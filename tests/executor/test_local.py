@@ -99,6 +99,7 @@ def test_resuming_from_the_journal_in_a_new_process_equals_not_having_stopped(st
     script = (
         "import sys, pathlib, torch; torch.set_num_threads(1)\n"
         "from tests.tiny_engine import *\n"
+        "from lingbot_core.executor.local import LocalExecutor\n"
         "from lingbot_core.journal import Journal\n"
         f"path = make_preset('walk-forward', {NUM_CHUNKS})\n"
         "run(LocalExecutor(build_model(), Journal(pathlib.Path(sys.argv[1]))), make_request(5, path))\n"

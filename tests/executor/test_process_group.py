@@ -59,6 +59,7 @@ def executor() -> Iterator[ProcessGroupExecutor]:
     executor = ProcessGroupExecutor(VARIANT, TWO, timeouts=timeouts, models_module="tests.worker_models")
     executor.start()
     yield executor
+    assert executor._group is not None
     processes = executor._group.processes
     executor.close()
     assert len(processes) == 3 and not any(process.is_running() for process in processes)

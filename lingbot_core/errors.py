@@ -46,5 +46,9 @@ class OutputError(LingBotError):
     """A place that cannot be written to."""
 
 
+class WorkerFailed(LingBotError):
+    """A process of the multi-GPU group failed; the group has been ended and the next request starts another."""
+
+
 class Cancelled(LingBotError):
     """The user stopped the run; finished chunks are kept."""

@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -41,6 +44,30 @@ _COPIES: dict[str, tuple[CopyKind, ...]] = {"bf16": ("bf16",), "fp32": (), "fp8"
 """Our copies of the weights that each precision can be loaded from, best first."""
 
 _DEVICES = "cpu or cuda, with a number where there are several GPUs, such as cuda:1"
+
+
+@dataclass(frozen=True)
+class Machines:
+    """Several machines that work on one video; the one that is asked is number 0."""
+
+    num_machines: int
+    """How many."""
+
+    endpoint: str
+    """``HOST:PORT`` of machine 0, where all of them meet."""
+
+    index: int = 0
+    """Number of this one."""
+
+    def __post_init__(self) -> None:
+        host, _, port = self.endpoint.rpartition(":")
+        if self.num_machines < 2 or not 0 <= self.index < self.num_machines or not host or not port.isdigit():
+            raise InputError(
+                "The machines are not named as they should be.",
+                got=f"machine {self.index} of {self.num_machines}, meeting at {self.endpoint!r}",
+                need="2 machines or more, numbered from 0, and HOST:PORT of machine 0",
+                do="Correct --nnodes, --node-rank and --rdzv-endpoint.",
+            )
 
 
 @dataclass(frozen=True)
@@ -96,6 +123,37 @@ class ModelOptions:
 
     text_file: Path | None = None
     """Text encoder to use; None: the variant's."""
+
+    num_gpus: int = 1
+    """GPUs of this machine that work on one video together; on the CPU processes, for tests."""
+
+    machines: Machines | None = None
+    """Other machines that take part with as many GPUs each; None: this one alone."""
+
+    @property
+    def num_ranks(self) -> int:
+        """GPUs of all machines together."""
+        return self.num_gpus * (1 if self.machines is None else self.machines.num_machines)
+
+    def to_json(self) -> dict[str, Any]:
+        """The options as JSON has them."""
+        return json.loads(json.dumps(asdict(self), default=str))
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> ModelOptions:
+        """The inverse of :meth:`to_json`."""
+        restored = dict(values)
+        for field in fields(cls):
+            value = restored[field.name]
+            if value is None:
+                continue
+            if field.name == "machines":
+                restored[field.name] = Machines(**value)
+            elif isinstance(value, list):
+                restored[field.name] = tuple(map(Path, value)) if field.name == "model_dirs" else tuple(value)
+            elif "Path" in str(field.type):
+                restored[field.name] = Path(value)
+        return cls(**restored)
 
     def places(self, variant: Variant, *, copies: tuple[CopyKind, ...] = ("bf16",)) -> Places:
         """Where the weights of a variant are looked for, our copies of these kinds among them."""
@@ -178,6 +236,7 @@ class RunSettings:
             InputError: An option is not possible, or not on this machine.
         """
         device = _resolve_device(options.device)
+        _check_num_gpus(options, device)
         precision = options.precision or ("bf16" if device.type == "cuda" else "fp32")
         if precision not in PRECISIONS:
             raise InputError("Unknown precision.", got=repr(precision), need=" or ".join(PRECISIONS))
@@ -205,6 +264,45 @@ class RunSettings:
             window_chunks=window // CHUNK_LATENT_FRAMES,
             sink_chunks=sink // CHUNK_LATENT_FRAMES,
             frame_size=options.frame_size,
+        )
+
+
+def check_heads(num_heads: int, num_ranks: int) -> None:
+    """Check that the heads of a network can be shared out among so many GPUs.
+
+    Raises:
+        InputError: They cannot; the message lists the numbers that are possible.
+    """
+    if num_heads % num_ranks:
+        possible = [str(count) for count in range(1, num_heads + 1) if num_heads % count == 0]
+        raise InputError(
+            f"The work of this model cannot be shared by {num_ranks} GPUs.",
+            got=f"{num_heads} attention heads",
+            need=f"a number of GPUs that divides them: {', '.join(possible)}",
+            do="Choose another --num-gpus.",
+        )
+
+
+def _check_num_gpus(options: ModelOptions, device: torch.device) -> None:
+    """Check that a group of processes can run here."""
+    num_gpus = options.num_gpus
+    if num_gpus < 1:
+        raise InputError("At least one GPU is needed.", got=f"--num-gpus {num_gpus}", do="Choose 1 or more.")
+    if options.num_ranks == 1:
+        return
+    if sys.platform == "win32" or not torch.distributed.is_available():
+        raise InputError(
+            "Several GPUs cannot work together here.",
+            got="Windows" if sys.platform == "win32" else "a torch without torch.distributed",
+            need="Linux",
+            do="Set --num-gpus 1, or run under WSL 2.",
+        )
+    visible = torch.cuda.device_count() if device.type == "cuda" else num_gpus
+    if num_gpus > visible:
+        raise InputError(
+            "There are not so many GPUs.",
+            got=f"--num-gpus {num_gpus} with {visible} CUDA devices visible",
+            do=f"Choose at most {visible}, or look at CUDA_VISIBLE_DEVICES.",
         )
 
 

@@ -45,6 +45,11 @@ def clean_prompt(prompt: str) -> str:
     return re.sub(r"\s+", " ", unescaped).strip()
 
 
+def text_key(encoder: str, prompt: str) -> str:
+    """Key under which the encoding of a prompt by an encoder of this identity is kept."""
+    return hashlib.blake2b(f"{encoder}\n{clean_prompt(prompt)}".encode(), digest_size=20).hexdigest()
+
+
 def read_prompt_file(path: Path) -> str:
     """First line of a UTF-8 text file, stripped; the other lines are ignored, as upstream does.
 

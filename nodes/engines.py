@@ -15,12 +15,13 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Protocol
 
+import torch
+
 from lingbot_core import preflight
 from lingbot_core.errors import WeightsError
-from lingbot_core.executor.base import ChunkResult, PassProgress
-from lingbot_core.executor.local import LocalExecutor
+from lingbot_core.executor.base import ChunkResult, EngineInfo, Executor, PassProgress
+from lingbot_core.executor.opening import open_executor
 from lingbot_core.journal import RecordStore
-from lingbot_core.loader import LoadedModel, load_model
 from lingbot_core.stats import ChunkStats
 from lingbot_core.variants import get_variant
 
@@ -55,18 +56,26 @@ class Engine:
         token: What to load.
         open_store: Gives the store of records.
         host: Told of memory before it is needed and after it was taken.
+        before_start: Called before the processes of several GPUs are started.
     """
 
-    def __init__(self, token: ModelToken, open_store: Callable[[], RecordStore], host: MemoryHost) -> None:
+    def __init__(
+        self,
+        token: ModelToken,
+        open_store: Callable[[], RecordStore],
+        host: MemoryHost,
+        before_start: Callable[[Engine], None] = lambda engine: None,
+    ) -> None:
         self.token = token
-        self._open_store, self._host = open_store, host
-        self._executor: LocalExecutor | None = None
+        self._open_store, self._host, self._before_start = open_store, host, before_start
+        self._say: Say = log.info
+        self._executor: Executor | None = None
         self._busy = threading.Lock()
         self._free_when_done = False
         self._made_room_for: tuple[int, int] | None = None
 
     @contextmanager
-    def session(self, say: Say, frame_size: tuple[int, int] | None = None) -> Iterator[LocalExecutor]:
+    def session(self, say: Say, frame_size: tuple[int, int] | None = None) -> Iterator[Executor]:
         """Lend the executor; nothing is freed meanwhile.
 
         Args:
@@ -80,8 +89,8 @@ class Engine:
         with self._busy:
             try:
                 executor = self._load(say, frame_size)
-                run = self._make_room_for_run(executor.model, frame_size) if frame_size is not None else None
-                with preflight.explain_out_of_memory(executor.model.device, run=run, held=self.num_bytes):
+                run = self._make_room_for_run(executor.info, frame_size) if frame_size is not None else None
+                with preflight.explain_out_of_memory(executor.info.device, run=run, held=self.num_bytes):
                     try:
                         yield executor
                     except RuntimeError as error:
@@ -95,16 +104,16 @@ class Engine:
 
     @property
     def num_bytes(self) -> int:
-        """Memory held: weights, caches, snapshots."""
-        executor = self._executor
-        if executor is None:
-            return 0
-        modules = (executor.model.dit, executor.model.decoder.module)
-        weights = sum(parameter.nbytes for module in modules for parameter in module.parameters())
-        return weights + executor.num_state_bytes
+        """Memory held on the first GPU: weights, caches, snapshots."""
+        return self._executor.num_bytes if self._executor is not None else 0
+
+    @property
+    def has_processes(self) -> bool:
+        """Whether it runs on several GPUs, in processes of its own."""
+        return self.token.options.num_ranks > 1
 
     def free(self, num_bytes: int) -> int:
-        """Give back memory: caches, and if that is not enough the weights.
+        """Give back memory: caches, and if that is not enough the weights; of several GPUs everything.
 
         Returns:
             Bytes given back; 0 while in use.
@@ -113,11 +122,11 @@ class Engine:
             return 0
         try:
             before = self.num_bytes
-            if self._executor is not None:
+            if self._executor is not None and not self.has_processes:
                 self._executor.close()
                 self._made_room_for = None
-                preflight.release_unused_memory(self._executor.model.device)
-            if before - self.num_bytes < num_bytes:
+                preflight.release_unused_memory(self._executor.info.device)
+            if self.has_processes or before - self.num_bytes < num_bytes:
                 self._drop()
             return before - self.num_bytes
         finally:
@@ -133,40 +142,50 @@ class Engine:
         finally:
             self._busy.release()
 
-    def make_room_for_text(self, executor: LocalExecutor) -> None:
+    def make_room_for_text(self, executor: Executor) -> None:
         """Before a prompt is encoded: have 11 GB free on a GPU, at the expense of our own caches if need be."""
-        model = executor.model
-        if model.device.type != "cuda":
+        info = executor.info
+        if info.device.type != "cuda":
             return
-        num_bytes = model.variant.text_encoder.about_bytes * model.dtype.itemsize // 4  # published in fp32
-        self._host.make_room(self, num_bytes)
-        if (preflight.free_memory(model.device) or num_bytes) < num_bytes:
+        self._make_room(info.text_encoder_bytes)
+        is_short = (preflight.free_memory(info.device) or info.text_encoder_bytes) < info.text_encoder_bytes
+        if is_short and not self.has_processes:
             executor.close()
 
-    def _load(self, say: Say, frame_size: tuple[int, int] | None) -> LocalExecutor:
+    def _load(self, say: Say, frame_size: tuple[int, int] | None) -> Executor:
+        self._say = say
         if self._executor is None:
             store = self._open_store()
             log.info("Loading %s", self.token.slug)
-            model = load_model(
+            if self.has_processes:
+                self._before_start(self)
+            self._executor = open_executor(
                 get_variant(self.token.slug),
                 replace(self.token.options, frame_size=frame_size or preflight.SMALLEST_FRAME),
-                on_progress=say,
-                make_room=lambda num_bytes: self._host.make_room(self, num_bytes),
+                store,
+                say=lambda text: self._say(text),
+                make_room=self._make_room,
             )
-            self._executor = LocalExecutor(model, store)
             self._host.hold(self)
+        self._executor.start()
         return self._executor
 
-    def _make_room_for_run(self, model: LoadedModel, frame_size: tuple[int, int]) -> preflight.RunMemory:
+    def _make_room(self, num_bytes: int) -> None:
+        """Have others give back memory; what torch keeps of it is of no use to other processes."""
+        self._host.make_room(self, num_bytes)
+        if self.has_processes and torch.cuda.is_initialized():
+            preflight.release_unused_memory(torch.device("cuda", torch.cuda.current_device()))
+
+    def _make_room_for_run(self, info: EngineInfo, frame_size: tuple[int, int]) -> preflight.RunMemory:
         """Have room for what a run takes beyond what is held already; returns what it takes.
 
         Raises:
             ResourceError: There is not so much room.
         """
-        run = replace(model.memory, frame_size=frame_size, text_parameters=0)
-        self._host.make_room(self, max(run.estimate().total - self.num_bytes, 0))
+        run = replace(info.memory, frame_size=frame_size, text_parameters=0)
+        self._make_room(max(run.estimate().total - self.num_bytes, 0))
         if frame_size != self._made_room_for:  # else its caches are there, and the free memory tells nothing
-            preflight.check_memory(model.device, run, held=self.num_bytes)
+            preflight.check_memory(info.device, run, held=self.num_bytes)
         self._made_room_for = frame_size
         return run
 
@@ -176,11 +195,12 @@ class Engine:
         if self._executor is None:
             return
         log.info("Freeing %s (%.2f GiB)", self.token.slug, self.num_bytes / preflight.GIB)
-        device = self._executor.model.device
+        device = None if self.has_processes else self._executor.info.device
         self._executor.close()
         self._executor = None
         gc.collect()
-        preflight.release_unused_memory(device)
+        if device is not None:
+            preflight.release_unused_memory(device)
 
 
 class EngineRegistry:
@@ -211,8 +231,15 @@ class EngineRegistry:
         """The engine of a token; it loads nothing before its first session."""
         with self._lock:
             if token not in self._engines:
-                self._engines[token] = Engine(token, lambda: self.store, self._host)
+                self._engines[token] = Engine(token, lambda: self.store, self._host, self._end_other_processes)
             return self._engines[token]
+
+    def _end_other_processes(self, engine: Engine) -> None:
+        """One group of processes at a time: all of them would use the same GPUs."""
+        with self._lock:
+            others = [other for other in self._engines.values() if other is not engine and other.has_processes]
+        for other in others:
+            other.free_all()
 
     def chunks(
         self,

@@ -25,6 +25,9 @@ from .types import CATEGORY, CameraSocket, ModelSocket
 AUTO = "auto"
 """First choice of every menu: what suits the variant and the machine."""
 
+MAX_GPUS = 16
+"""Of one machine."""
+
 EXAMPLES_FOLDER = "lingbot_world"
 """Below ComfyUI's input folder."""
 
@@ -124,6 +127,15 @@ class LingBotWorldLoader(io.ComfyNode):
                     tooltip="How attention is computed. auto: the best exact way that works here. "
                     "sage: SageAttention in 8 bits, if installed; slightly inexact.",
                 ),
+                io.Int.Input(
+                    "num_gpus",
+                    default=1,
+                    min=1,
+                    max=MAX_GPUS,
+                    optional=True,
+                    tooltip="GPUs that work on one video together, of those that ComfyUI sees; a number that divides "
+                    "40: 1, 2, 4, 5, 8. More than 1 starts processes of their own, which stay. Linux only.",
+                ),
             ],
             outputs=[
                 ModelSocket.Output("model", display_name="model", tooltip="The model, for the nodes of this pack.")
@@ -146,8 +158,9 @@ class LingBotWorldLoader(io.ComfyNode):
         download: bool = True,
         checkpoint_root: str = "",
         attention: str = ATTENTIONS[0],
+        num_gpus: int = 1,
     ) -> io.NodeOutput:
-        from lingbot_core.loader import find_files
+        from lingbot_core.executor.checks import find_model
 
         checkpoint_root = checkpoint_root.strip()
         decoder_folder, _, decoder_name = decoder.partition("/")
@@ -165,9 +178,10 @@ class LingBotWorldLoader(io.ComfyNode):
             vae_file=_chosen_file("vae", vae),
             decoder_file=None if decoder == AUTO else _chosen_file(decoder_folder, decoder_name),
             text_file=_chosen_file("text_encoders", text_encoder),
+            num_gpus=num_gpus,
         )
         reporter = host.Reporter(cls.hidden.unique_id)
-        find_files(get_variant(variant), options, reporter.text)
+        find_model(get_variant(variant), options, reporter.text)
         return io.NodeOutput(ModelToken(variant, options))
 
 

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from lingbot_core.camera.trajectory import CameraTrajectory
 from lingbot_core.errors import Cancelled, InputError
-from lingbot_core.executor.base import ChunkResult, RolloutRequest
-from lingbot_core.executor.local import LocalExecutor
+from lingbot_core.executor.base import ChunkResult, Executor, RolloutRequest
 from lingbot_core.models.wan_vae import denormalize_latents
 from lingbot_core.photo import FITS, check_size, fit_photo
 from lingbot_core.timeline import SIZE_MULTIPLE
@@ -133,14 +132,14 @@ class LingBotStreamingSampler(io.ComfyNode):
         if crop is not None and camera.intrinsics_of_photo:
             camera = replace(camera, intrinsics=crop.adjust_intrinsics(camera.intrinsics))
         with host.ENGINES.engine(model).session(reporter.text, (height, width)) as executor:
-            text_dim = executor.model.dit.config.text_dim
+            text_dim = executor.info.text_dim
             text = to_events(conditioning, num_chunks, text_dim, reporter.warn)
             request = RolloutRequest(photo, camera, text, num_chunks, seed)
             start_sec = time.monotonic()
             keys, latents, num_reused = _run(executor, request, reporter)
             known = f"{num_reused} known, {num_chunks - num_reused} computed"
             log.info("%s: %s, in %.2f s", model.slug, known, time.monotonic() - start_sec)
-            rollout = RolloutToken(model, request, keys, executor.model.decoder.identity, num_reused)
+            rollout = RolloutToken(model, request, keys, executor.info.decoder, num_reused)
         samples = denormalize_latents(latents.float()).transpose(0, 1)[None]  # [1, 16, T, h, w], as ComfyUI's VAE
         return io.NodeOutput(rollout, {"samples": samples.contiguous()})
 
@@ -157,9 +156,7 @@ def _first_photo(image: Tensor, reporter: host.Reporter) -> Tensor:
     return (photo[..., :3] * 255).round().clamp(0, 255)
 
 
-def _run(
-    executor: LocalExecutor, request: RolloutRequest, reporter: host.Reporter
-) -> tuple[tuple[str, ...], Tensor, int]:
+def _run(executor: Executor, request: RolloutRequest, reporter: host.Reporter) -> tuple[tuple[str, ...], Tensor, int]:
     """Run a request with progress and previews.
 
     Returns:

@@ -15,8 +15,7 @@ from torch import Tensor
 from lingbot_core.camera.presets import make_preset
 from lingbot_core.camera.trajectory import CameraTrajectory
 from lingbot_core.decoder import StreamingDecoder
-from lingbot_core.executor.base import ChunkResult, RolloutRequest, TextEvent
-from lingbot_core.executor.local import LocalExecutor
+from lingbot_core.executor.base import ChunkResult, Executor, RolloutRequest, TextEvent
 from lingbot_core.loader import LoadedModel, ModelOptions
 from lingbot_core.models.dit_config import DiTConfig
 from lingbot_core.preflight import RunMemory
@@ -102,7 +101,7 @@ def bent_path(num_chunks: int, bend_chunk: int) -> CameraTrajectory:
     return replace(straight, c2w=c2w, source="")
 
 
-def run(executor: LocalExecutor, request: RolloutRequest, **options) -> list[ChunkResult]:
+def run(executor: Executor, request: RolloutRequest, **options) -> list[ChunkResult]:
     """All chunks of a request."""
     return list(executor.stream(request, **options))
 

@@ -74,6 +74,7 @@ SCHEMAS: dict[str, Schema] = {
             Widget("download", "BOOLEAN", True),
             Widget("checkpoint_root", "STRING", ""),
             Widget("attention", "COMBO", "auto"),
+            Widget("num_gpus", "INT", 1),
         ),
         (MODEL,),
         width=440,

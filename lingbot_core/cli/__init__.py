@@ -37,6 +37,7 @@ COMMANDS = {
     "download": Command("lingbot_core.cli.download", "download the weights of a variant"),
     "make-checkpoint": Command("lingbot_core.cli.make_checkpoint", "write a small checkpoint with random weights"),
     "queue": Command("lingbot_core.cli.queue", "run a graph on a ComfyUI server and bring the results here"),
+    "worker": Command("lingbot_core.cli.worker", "lend the GPUs of this machine to another one that generates"),
     "bench": Command("lingbot_core.bench", "measure speed and memory with random weights"),
 }
 """Every command by name."""

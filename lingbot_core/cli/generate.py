@@ -5,42 +5,35 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 from pathlib import Path
 
 from lingbot_core.cli.console import ChunkBar, StopRequest, say
 from lingbot_core.cli.inputs import read_request
-from lingbot_core.cli.model_folders import add_models_dir, find_model_folders
+from lingbot_core.cli.model_arguments import add_model_arguments, model_options
 from lingbot_core.cli.outputs import Outputs
 from lingbot_core.errors import Cancelled
-from lingbot_core.executor.local import LocalExecutor
-from lingbot_core.image_latents import MODES
+from lingbot_core.executor.opening import open_executor
 from lingbot_core.journal import DEFAULT_BUDGET_GIB, Journal
-from lingbot_core.kernels.attention import AUTO, NAMES
-from lingbot_core.loader import load_model
-from lingbot_core.options import ATTENTION_HELP, PRECISION_HELP, PRECISIONS, ModelOptions, RunSettings
 from lingbot_core.photo import FITS
 from lingbot_core.preflight import explain_out_of_memory
-from lingbot_core.schedule import SCHEDULES
-from lingbot_core.variants import Variant, get_variant
-
-_FILES = {
-    "dit": "network, a file or an index,",
-    "vae": "Wan VAE",
-    "decoder": "decoder: Wan VAE, LightVAE or TAEHV, as the variant's,",
-    "text": "text encoder",
-}
+from lingbot_core.variants import get_variant
 
 
 def run(args: argparse.Namespace) -> int:
     """Photo, prompt and camera path in; video, stats and contact sheet out, chunk by chunk."""
     variant = get_variant(args.slug)
-    options = _model_options(args, variant)
+    options = model_options(args, variant, (args.pixel_height, args.pixel_width))
     request = read_request(args)  # every input is checked here, before any model file is opened
     journal = Journal(args.journal or args.output_dir / "journal", args.journal_budget)
     with Outputs(args.output_dir, variant.slug, request, args.fps, args.contact_sheet) as outputs:
-        model = load_model(variant, options, on_progress=say)
-        executor = LocalExecutor(model, journal, args.snapshot_budget)
-        with ChunkBar(request.num_chunks) as bar, StopRequest() as stop, explain_out_of_memory(model.device):
+        executor = open_executor(variant, options, journal, args.snapshot_budget, say=say)
+        with (
+            closing(executor),
+            ChunkBar(request.num_chunks) as bar,
+            StopRequest() as stop,
+            explain_out_of_memory(executor.info.device),
+        ):
             try:
                 for chunk in executor.stream(request, on_progress=bar.on_pass, cancelled=stop):
                     outputs.append(chunk)
@@ -48,32 +41,9 @@ def run(args: argparse.Namespace) -> int:
             except Cancelled:
                 done = f"{outputs.num_chunks} of {request.num_chunks} chunks"
                 say(f"Stopped after {done}; the same command goes on there.")
-        executor.close()
     for path in outputs.paths:
         print(path)
     return 0 if outputs.num_chunks == request.num_chunks else stop.exit_code
-
-
-def _model_options(args: argparse.Namespace, variant: Variant) -> ModelOptions:
-    """How to load the model, checked."""
-    options = ModelOptions(
-        precision=args.precision,
-        attention=args.attention,
-        schedule=args.schedule,
-        device=args.device,
-        image_mode=args.image_mode,
-        checkpoint_root=args.checkpoint_root,
-        model_dirs=find_model_folders(args.models_dir),
-        frame_size=(args.pixel_height, args.pixel_width),
-        dit_file=args.dit_file,
-        vae_file=args.vae_file,
-        decoder_file=args.decoder_file,
-        text_file=args.text_file,
-    )
-    device = RunSettings.resolve(variant, options).device
-    if args.device is None and device.type == "cpu":
-        say("No CUDA device was found: running on the CPU.")
-    return options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -129,23 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"disk space for it (default: {DEFAULT_BUDGET_GIB:g})",
     )
 
-    model = parser.add_argument_group("with which model")
-    model.add_argument("--device", help="default: cuda if there is one, else cpu")
-    model.add_argument("--precision", choices=list(PRECISIONS), help=PRECISION_HELP)
-    model.add_argument("--attention", choices=NAMES, default=AUTO, help=ATTENTION_HELP)
-    model.add_argument("--schedule", choices=SCHEDULES, help="rounding of the noise levels (default: upstream's, bf16)")
-    model.add_argument(
-        "--image-mode",
-        choices=MODES,
-        default="exact",
-        help="photo latents: all of them, or upstream's repetition from chunk 5 on",
-    )
-    model.add_argument(
-        "--checkpoint-root", type=Path, metavar="DIR", help="local DIR/<org>/<repo>/... in place of everything else"
-    )
-    add_models_dir(model)
-    for part, text in _FILES.items():
-        model.add_argument(f"--{part}-file", type=Path, metavar="FILE", help=f"{text} to use in place of the variant's")
+    model = add_model_arguments(parser)
     model.add_argument(
         "--snapshot-budget", type=_gib, default=0.0, metavar="GIB", help="host memory for copies of the KV cache"
     )

@@ -4,15 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from lingbot_core.camera.trajectory import CameraTrajectory
 from lingbot_core.errors import InputError
+from lingbot_core.preflight import RunMemory
 from lingbot_core.stats import ChunkStats
 
 
@@ -112,8 +114,63 @@ class ChunkResult:
     """True when nothing of the network ran for it."""
 
 
+@dataclass(frozen=True)
+class EngineInfo:
+    """What callers may know of a loaded model, wherever it is."""
+
+    device: torch.device
+    """Where it runs; with several GPUs the first."""
+
+    dtype: torch.dtype
+    """Dtype of activations."""
+
+    decoder: str
+    """Identity of the decoder, which frames are kept under."""
+
+    text_encoder: str
+    """Identity of the text encoder, which encodings are kept under."""
+
+    text_dim: int
+    """Width of a text embedding."""
+
+    text_encoder_bytes: int
+    """Memory that encoding a prompt takes for a while."""
+
+    attention: str
+    """How the network computes attention, for people."""
+
+    memory: RunMemory
+    """What a run takes on each device."""
+
+    num_ranks: int = 1
+    """Devices that work on it together."""
+
+
 class Executor(Protocol):
     """Runs requests on one or several devices and keeps state between them."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """What is loaded; :meth:`start` is called if need be."""
+        ...
+
+    def start(self) -> None:
+        """Load the model if it is not loaded, or not any more because its processes have ended.
+
+        Raises:
+            LingBotError: It cannot be loaded.
+        """
+        ...
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory held on the (first) device: weights and state."""
+        ...
+
+    @property
+    def num_state_bytes(self) -> int:
+        """The part of it that :meth:`close` frees."""
+        ...
 
     def stream(
         self,
@@ -134,6 +191,18 @@ class Executor(Protocol):
             Cancelled: ``cancelled`` returned True.
             LingBotError: The request cannot be run; nothing recorded is lost.
         """
+        ...
+
+    def encode_texts(self, prompts: Sequence[str]) -> list[Tensor]:
+        """Encode prompts; those encoded before come from the store.
+
+        Returns:
+            One embedding per prompt, bf16 ``[text_len, text_dim]``, on the CPU.
+        """
+        ...
+
+    def knows_text(self, prompt: str) -> bool:
+        """Whether a prompt's encoding is in the store, so that the encoder will not be needed."""
         ...
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lingbot_core.arena import Arena, SnapshotStore
 from lingbot_core.errors import Cancelled, InputError, LingBotError, WeightsError
-from lingbot_core.executor.base import ChunkResult, PassProgress, RolloutRequest
+from lingbot_core.executor.base import ChunkResult, EngineInfo, PassProgress, RolloutRequest
 from lingbot_core.image_latents import ImageLatents
 from lingbot_core.journal import MemoryStore, RecordStore, read_known_chunks
 from lingbot_core.kv_cache import SinkWindowKVCache
@@ -26,7 +26,7 @@ from lingbot_core.passes import NetworkPasses
 from lingbot_core.rollout import ChunkRecord, Rollout, root_key
 from lingbot_core.sampler import LatentChunk, PassMonitor, replay_chunks, stream_chunks
 from lingbot_core.stats import ChunkStats, DeviceMark, StageTimer, memory_gib
-from lingbot_core.text import clean_prompt
+from lingbot_core.text import text_key
 from lingbot_core.timeline import camera_frame_indices, chunk_tokens, token_grid
 from lingbot_core.transfer import to_device
 
@@ -57,6 +57,30 @@ class LocalExecutor:
         self._photos: OrderedDict[str, ImageLatents] = OrderedDict()
         self._busy = threading.Lock()
         self._decode_stream = torch.cuda.Stream(model.device) if model.device.type == "cuda" else None
+
+    @property
+    def info(self) -> EngineInfo:
+        """What is loaded; see the protocol."""
+        model = self.model
+        return EngineInfo(
+            device=model.device,
+            dtype=model.dtype,
+            decoder=model.decoder.identity,
+            text_encoder=model.text.identity,
+            text_dim=model.dit.config.text_dim,
+            text_encoder_bytes=model.variant.text_encoder.about_bytes * model.dtype.itemsize // 4,  # published in fp32
+            attention=model.attention.label,
+            memory=model.memory,
+        )
+
+    def start(self) -> None:
+        """Nothing: the model is loaded."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory held: weights and state."""
+        modules = (self.model.dit, self.model.decoder.module)
+        return sum(weight.nbytes for module in modules for weight in module.parameters()) + self.num_state_bytes
 
     @torch.inference_mode()
     def stream(
@@ -160,8 +184,7 @@ class LocalExecutor:
 
     def _text_key(self, prompt: str) -> str:
         """Key of a prompt's encoding in the store."""
-        identity = f"{self.model.text.identity}\n{clean_prompt(prompt)}"
-        return hashlib.blake2b(identity.encode(), digest_size=20).hexdigest()
+        return text_key(self.model.text.identity, prompt)
 
     @contextmanager
     def _one_request(self) -> Iterator[None]:

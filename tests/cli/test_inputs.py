@@ -39,7 +39,7 @@ def expect_error(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, code: int = 2
 ) -> str:
     """Run a command that must fail before the model is loaded; its one line on stderr."""
-    monkeypatch.setattr(generate_command, "load_model", lambda *_, **__: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(generate_command, "open_executor", lambda *_, **__: pytest.fail("the model was loaded"))
     assert main(arguments) == code
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("lingbot-world: error: ")]
     return line
@@ -143,7 +143,7 @@ def test_default_device_without_a_gpu_is_said(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     command = [*without(arguments, "--device"), "--fps", "0"]
-    monkeypatch.setattr(generate_command, "load_model", lambda *_, **__: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(generate_command, "open_executor", lambda *_, **__: pytest.fail("the model was loaded"))
     assert main(command) == 2
     assert "running on the CPU" in capsys.readouterr().err
 

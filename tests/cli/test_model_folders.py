@@ -76,6 +76,6 @@ def test_missing_models_folder_ends_in_one_line_before_anything_is_downloaded(
     command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setattr(download, "find_all", lambda *_, **__: pytest.fail("something was downloaded"))
-    monkeypatch.setattr(generate, "load_model", lambda *_, **__: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(generate, "open_executor", lambda *_, **__: pytest.fail("the model was loaded"))
     assert main([*command, "--models-dir", "/no/such/folder"]) == 2
     assert "/no/such/folder is not a folder" in capsys.readouterr().err

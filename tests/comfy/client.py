@@ -10,6 +10,7 @@ import re
 import struct
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,19 +113,20 @@ class Client:
             assert time.monotonic() < deadline, self.server.log[-2000:]
             time.sleep(0.1)
 
-    def run(self, graph: Graph, interrupt_at: float | None = None) -> Run:
+    def run(self, graph: Graph, interrupt_at: float | None = None, disturb: Callable[[], None] | None = None) -> Run:
         """Queue a graph and wait until it has ended.
 
         Args:
             graph: In API format.
             interrupt_at: Interrupt it when its progress has reached this value; None lets it run.
+            disturb: Called then in place of that.
         """
         mark = len(self.server.log)
-        run = asyncio.run(asyncio.wait_for(self._run(graph, interrupt_at), RUN_SEC))
+        run = asyncio.run(asyncio.wait_for(self._run(graph, interrupt_at, disturb), RUN_SEC))
         run.log = self.server.log[mark:]
         return run
 
-    async def _run(self, graph: Graph, interrupt_at: float | None) -> Run:
+    async def _run(self, graph: Graph, interrupt_at: float | None, disturb: Callable[[], None] | None) -> Run:
         run, client_id = Run(), uuid.uuid4().hex
         async with (
             aiohttp.ClientSession(self.server.url) as session,
@@ -149,6 +151,9 @@ class Client:
                 run.events.append((time.monotonic() - start, event["type"], data))
                 if event["type"] == "progress" and interrupt_at is not None and data["value"] >= interrupt_at:
                     interrupt_at = None
+                    if disturb is not None:
+                        disturb()
+                        continue
                     run.events.append((time.monotonic() - start, "sent_interrupt", {}))
                     async with session.post("/interrupt", json={}):
                         pass

@@ -165,6 +165,11 @@ class ComfyServer:
         """All it has said, without colours."""
         return re.sub(r"\x1b\[[0-9;]*m", "", self.log_path.read_text("utf-8", errors="replace"))
 
+    @property
+    def pid(self) -> int:
+        """Number of its process."""
+        return self._process.pid
+
     def stop(self) -> None:
         """Stop it as Ctrl-C does."""
         self._process.send_signal(signal.SIGINT if sys.platform != "win32" else signal.SIGTERM)

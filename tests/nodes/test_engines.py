@@ -12,9 +12,10 @@ import torch
 
 from lingbot_core import preflight
 from lingbot_core.errors import ResourceError, WeightsError
+from lingbot_core.executor import opening
 from lingbot_core.executor.base import RolloutRequest
+from lingbot_core.executor.local import LocalExecutor
 from lingbot_core.journal import Journal
-from nodes import engines
 from nodes.engines import Engine, EngineRegistry
 from nodes.tokens import ModelToken, RolloutToken
 from tests.tiny_engine import HEIGHT, WIDTH, ModelOptions, build_model, make_request
@@ -57,7 +58,7 @@ class Loads:
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> Loads:
     loads = Loads()
-    monkeypatch.setattr(engines, "load_model", loads)
+    monkeypatch.setattr(opening, "load_model", loads)
     return loads
 
 
@@ -80,7 +81,7 @@ def generate(registry: EngineRegistry, num_chunks: int) -> tuple[RolloutToken, i
     request: RolloutRequest = make_request(num_chunks)
     with registry.engine(TOKEN).session(quiet, (HEIGHT, WIDTH)) as executor:
         chunks = list(executor.stream(request))
-        decoder = executor.model.decoder.identity
+        decoder = executor.info.decoder
     num_reused = sum(chunk.reused for chunk in chunks)
     return RolloutToken(TOKEN, request, tuple(chunk.key for chunk in chunks), decoder, num_reused), (
         num_chunks - num_reused
@@ -179,7 +180,7 @@ def test_session_when_loading_fails_can_be_tried_again(registry: EngineRegistry,
         raise WeightsError("A file is damaged.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(engines, "load_model", fail)
+        patch.setattr(opening, "load_model", fail)
         with pytest.raises(WeightsError), registry.engine(TOKEN).session(quiet):
             pass
     assert generate(registry, 1)[1] == 1
@@ -217,6 +218,56 @@ def test_chunks_when_records_are_lost_and_the_files_have_changed_says_so(
     registry.engine(TOKEN).free_all()
     with pytest.raises(WeightsError, match="have changed"), closing(registry.chunks(rollout, quiet)) as chunks:
         list(chunks)
+
+
+class FakeGroup:
+    """Stands for an executor with processes: counts starts and ends."""
+
+    def __init__(self, variant, options, store, budget, *, say, make_room) -> None:
+        self.num_starts = self.num_ends = 0
+        self.num_bytes = 0
+        self._make_room = make_room
+
+    @property
+    def info(self):
+        return LocalExecutor(build_model()).info
+
+    def start(self) -> None:
+        if not self.num_bytes:
+            self._make_room(1000)
+            self.num_starts += 1
+            self.num_bytes = 5000
+
+    def close(self) -> None:
+        self.num_bytes = 0
+        self.num_ends += 1
+
+
+def test_processes_of_several_gpus_stay_until_memory_is_wanted_and_only_one_group_runs(
+    registry: EngineRegistry, host: RecordingHost, monkeypatch: pytest.MonkeyPatch
+):
+    groups: list[FakeGroup] = []
+    monkeypatch.setattr(
+        opening, "ProcessGroupExecutor", lambda *a, **b: groups.append(FakeGroup(*a, **b)) or groups[-1]
+    )
+    tokens = [ModelToken(TOKEN.slug, ModelOptions(device="cpu", num_gpus=count)) for count in (2, 4)]
+    first, second = (registry.engine(token) for token in tokens)
+    for _ in range(2):
+        with first.session(quiet):
+            pass
+    assert len(groups) == 1 and groups[0].num_starts == 1 and host.held[-1] == 5000
+    assert first.free(1) == 5000 and groups[0].num_ends == 1, "of processes everything is given back"
+    with first.session(quiet):
+        pass
+    with second.session(quiet):
+        assert first.num_bytes == 0 and second.num_bytes == 5000
+    groups[-1].num_bytes = 0  # they died
+    with second.session(quiet):
+        assert groups[-1].num_starts == 2
+    generate(registry, 1)  # one GPU in this process: its own way of sharing memory
+    assert second.num_bytes == 5000
+    second.free_all()
+    assert second.num_bytes == 0
 
 
 def test_tokens_when_printed_are_short(registry: EngineRegistry):

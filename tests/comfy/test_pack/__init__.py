@@ -32,9 +32,15 @@ if "server" in sys.modules:  # the test runner imports this file as well, outsid
                 "num_bytes": sum(engine.num_bytes for engine in engines),
                 "num_engines": len(engines),
                 "num_registered": len(registered),
+                "processes": [str(process) for engine in engines for process in _processes(engine)],
                 "gpu": _gpu_state() if mm.get_torch_device().type == "cuda" else None,
             }
         )
+
+    def _processes(engine: Any) -> list[Any]:
+        """The elastic agent and the ranks of an engine on several GPUs."""
+        group = getattr(engine._executor, "_group", None)
+        return group.processes if group is not None else []
 
     def _gpu_state() -> dict[str, Any]:
         """Memory of the GPU in bytes, and how the host manages it."""

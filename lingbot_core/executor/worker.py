@@ -1,0 +1,147 @@
+# SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
+# SPDX-License-Identifier: Apache-2.0
+"""One rank of a multi-GPU group: ``python -m lingbot_core.executor.worker``, started by torch elastic.
+
+This file imports no torch: the watchdog has to run before anything that takes long.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lingbot_core.executor.channel import Address, Channel, ChannelClosed, call
+from lingbot_core.executor.processes import ProcessId
+
+SETTINGS_VARIABLE = "LINGBOT_WORKER_SETTINGS"
+"""Environment variable with the path of a rank's settings."""
+
+HEARTBEAT_SEC = 1.0
+"""Between two signs of life of a rank."""
+
+MODELS_MODULE = "lingbot_core.loader"
+"""Where ranks get their model."""
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What a rank is told when it starts, in a file that only this user can read."""
+
+    slug: str
+    """The variant."""
+
+    options: Mapping[str, Any]
+    """``ModelOptions.to_json``."""
+
+    watched: str
+    """The process without which a rank ends, as ``ProcessId`` writes it."""
+
+    address: Address | None = None
+    """Where to call the host; None on a machine where it is not."""
+
+    key: str = ""
+    """What the host wants to hear, in hexadecimal."""
+
+    folders: tuple[str, ...] = ()
+    """Private folders that rank 0 removes when the host is gone: shared memory first."""
+
+    snapshot_budget_gib: float = 0.0
+    """See ``LocalExecutor``."""
+
+    models_module: str = MODELS_MODULE
+    """Module with ``load_model`` and ``load_network``."""
+
+    def write(self, path: Path) -> None:
+        """Write the file."""
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(asdict(self), file)
+
+    @classmethod
+    def read(cls, path: Path) -> WorkerSettings:
+        """Read the file."""
+        values = json.loads(path.read_text("utf-8"))
+        address = values["address"]
+        values["address"] = tuple(address) if isinstance(address, list) else address
+        return cls(**{**values, "folders": tuple(values["folders"])})
+
+
+@dataclass(frozen=True)
+class Hello:
+    """The first message of a rank."""
+
+    rank: int
+    """Which one."""
+
+    process: ProcessId
+    """Its process."""
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """A sign of life, sent all the time by a thread of its own."""
+
+
+class Watchdog(threading.Thread):
+    """Tells the host that this rank lives, and ends the rank when the host or the elastic agent is gone.
+
+    Not a job for the system's own means: PR_SET_PDEATHSIG follows the thread that started a process.
+
+    Args:
+        settings: Whom to watch.
+        channel: Line to the host, if there is one.
+    """
+
+    def __init__(self, settings: WorkerSettings, channel: Channel | None) -> None:
+        super().__init__(name="watchdog", daemon=True)
+        self._settings, self._channel = settings, channel
+        self._watched = ProcessId.parse(settings.watched)
+        self._parent_pid = os.getppid()
+
+    def run(self) -> None:
+        """Watch until this process ends."""
+        while self._watched.is_running() and os.getppid() == self._parent_pid:
+            if self._channel is not None:
+                with suppress(ChannelClosed):  # who closed it is seen by the next look
+                    self._channel.send(Heartbeat())
+            time.sleep(HEARTBEAT_SEC)
+        end_without_host(self._settings, self._watched)
+
+
+def end_without_host(settings: WorkerSettings, host: ProcessId) -> None:
+    """End this process at once; what the host can no longer remove is removed."""
+    if not host.is_running():
+        for folder in settings.folders:
+            shutil.rmtree(folder, ignore_errors=True)
+    os._exit(1)
+
+
+def main() -> None:
+    """Run one rank to its end."""
+    settings = WorkerSettings.read(Path(os.environ[SETTINGS_VARIABLE]))
+    rank = int(os.environ["RANK"])
+    channel = call(settings.address, bytes.fromhex(settings.key)) if settings.address is not None else None
+    if channel is not None:
+        channel.send(Hello(rank, ProcessId.own()))
+    Watchdog(settings, channel).start()
+    run_rank = importlib.import_module("lingbot_core.executor.rank_loop").run_rank
+    is_done = run_rank(rank, settings, channel)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0 if is_done else 1)  # after a failure, libraries may wait for the other ranks for ever
+
+
+if __name__ == "__main__":
+    from lingbot_core.executor import worker  # its one absolute name: messages are pickled by it
+
+    worker.main()

@@ -15,13 +15,14 @@ import argparse
 from dataclasses import asdict, replace
 from functools import partial
 
-from lingbot_core.bench import breakdown, comparison, elementwise, first_frame, precision_error, rollouts
+from lingbot_core.bench import breakdown, comparison, elementwise, first_frame, precision_error, rollouts, turns
 from lingbot_core.bench.options import add_arguments, check, frame_size, model_options
 from lingbot_core.bench.report import Section, environment, write
 from lingbot_core.bench.rollouts import Say
 from lingbot_core.errors import InputError
 from lingbot_core.loader import random_model
-from lingbot_core.options import RunSettings
+from lingbot_core.options import RunSettings, check_heads
+from lingbot_core.random_weights import SIZES
 from lingbot_core.timeline import chunk_tokens
 from lingbot_core.variants import get_variant
 
@@ -42,6 +43,8 @@ def run(args: argparse.Namespace, say: Say = print) -> int:
         section = _first_frame(args, settings, say)
     elif args.error:
         section = _error(args, settings, say)
+    elif args.num_gpus > 1:
+        section = _several_gpus(args, settings, say)
     else:
         section = _rollouts(args, settings, say)
     say(section.markdown())
@@ -78,6 +81,37 @@ def _rollouts(args: argparse.Namespace, settings: RunSettings, say: Say) -> Sect
     rows = rollouts.summarise(measured, capacity)
     body, data = rollouts.rollouts_markdown(rows) + compared_body, {**rollouts.rollouts_data(rows), **compared_data}
     return _section(args, settings, "", body, data, rollouts=f"{len(measured)}, after one that is not counted")
+
+
+def _several_gpus(args: argparse.Namespace, settings: RunSettings, say: Say) -> Section:
+    """Whole rollouts on several GPUs, and on one; and of FlashDreams where one is given."""
+    check_heads(SIZES[args.size].dit.num_heads, args.num_gpus)
+    capacity = settings.window_chunks + settings.sink_chunks
+    num_chunks, num_reference = args.total_blocks or capacity + 2, args.reference_chunks or capacity
+    plan = comparison.Plan(num_chunks, num_reference if args.reference else num_chunks, args.rollouts)
+    indices = replace(plan, chunk_indices=args.compare).compared()
+    setup = turns.TurnSetup(
+        engine="own",
+        slug=args.slug,
+        size=args.size,
+        precision=args.precision,
+        attention=args.attention,
+        device_type=settings.device.type,
+        window=args.window,
+        sink=args.sink,
+        height=args.pixel_height,
+        width=args.pixel_width,
+        num_chunks=num_chunks,
+        num_rollouts=args.rollouts,
+        reference=str(args.reference.resolve()) if args.reference else None,
+    )
+    found = turns.measure(setup, args.num_gpus, num_reference, say)
+    scaled, compared = turns.scaled_chunks(found, indices), turns.compare_turns(found, indices, capacity)
+    rows = rollouts.summarise(found.measured().own, capacity)
+    body = f"{rollouts.rollouts_markdown(rows)}\n\n{turns.several_markdown(found, scaled, compared)}"
+    data = {**rollouts.rollouts_data(rows), **turns.several_data(found, scaled, compared)}
+    facts = {"GPUs": args.num_gpus, "rollouts": f"{len(found.measured().own)}, after one of each turn not counted"}
+    return _section(args, settings, f"{args.num_gpus} GPUs: ", body, data, **facts)
 
 
 def _one_pass(args: argparse.Namespace, settings: RunSettings, say: Say) -> Section:

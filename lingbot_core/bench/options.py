@@ -45,6 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     other.add_argument("--text-size", choices=list(SIZES), help="text encoder of --first-frame; default: as --size")
     other.add_argument("--error", action="store_true", help="errors of fp8 against bf16, by block and by chunk")
 
+    parser.add_argument("--num-gpus", type=int, default=1, help="GPUs that share each pass; also measures one alone")
+
     beside = parser.add_argument_group("beside FlashDreams")
     beside.add_argument("--reference", type=Path, metavar="DIR", help="a FlashDreams checkout, measured as well")
     beside.add_argument(
@@ -84,6 +86,12 @@ def check(args: argparse.Namespace) -> None:
             got=f"--reference with {' and '.join(modes)}",
             do="Run the command twice.",
         )
+    if args.num_gpus > 1 and modes:
+        raise InputError(
+            "On several GPUs whole rollouts are measured.",
+            got=f"--num-gpus {args.num_gpus} with {' and '.join(modes)}",
+            do="Leave one of them out.",
+        )
     check_outputs(args.json, args.results)
 
 
@@ -96,6 +104,7 @@ def model_options(args: argparse.Namespace) -> ModelOptions:
         window_frames=args.window,
         sink_frames=args.sink,
         frame_size=frame_size(args),
+        num_gpus=args.num_gpus,
     )
 
 

@@ -54,9 +54,16 @@ class OwnRollouts:
         model: What runs.
         num_chunks: Chunks per rollout.
         frame_size: Height and width in pixels.
+        executor: What runs it; None for one of this process alone.
     """
 
-    def __init__(self, model: LoadedModel, num_chunks: int, frame_size: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        num_chunks: int,
+        frame_size: tuple[int, int],
+        executor: LocalExecutor | None = None,
+    ) -> None:
         generator = torch.Generator("cpu").manual_seed(0)
         config = model.dit.config
         self.model = model
@@ -66,7 +73,7 @@ class OwnRollouts:
             text=(TextEvent(0, embedding=torch.randn(config.text_len, config.text_dim, generator=generator)),),
             num_chunks=num_chunks,
         )
-        self._executor = LocalExecutor(model)
+        self._executor = executor or LocalExecutor(model)
         self._num_done = 0
 
     def run(self) -> list[ChunkStats]:

@@ -105,7 +105,7 @@ def _several_gpus(args: argparse.Namespace, settings: RunSettings, say: Say) -> 
         num_rollouts=args.rollouts,
         reference=str(args.reference.resolve()) if args.reference else None,
     )
-    found = turns.measure(setup, args.num_gpus, num_reference, say)
+    found = turns.measure(setup, args.num_gpus, num_reference, indices, say)
     scaled, compared = turns.scaled_chunks(found, indices), turns.compare_turns(found, indices, capacity)
     rows = rollouts.summarise(found.measured().own, capacity)
     body = f"{rollouts.rollouts_markdown(rows)}\n\n{turns.several_markdown(found, scaled, compared)}"

@@ -99,13 +99,14 @@ class SeveralGpus:
         return Measured(own=rollouts, reference=self.reference.reference if self.reference else [])
 
 
-def measure(setup: TurnSetup, num_gpus: int, reference_chunks: int, say: Say) -> SeveralGpus:
+def measure(setup: TurnSetup, num_gpus: int, reference_chunks: int, compared: Sequence[int], say: Say) -> SeveralGpus:
     """Take all turns.
 
     Args:
         setup: What ours runs; with a reference, what theirs runs too.
         num_gpus: GPUs of each engine.
         reference_chunks: Chunks of their rollouts.
+        compared: Chunks that are compared; rollouts on one GPU end with the last of them.
         say: Told how it goes on.
 
     Raises:
@@ -120,7 +121,8 @@ def measure(setup: TurnSetup, num_gpus: int, reference_chunks: int, say: Say) ->
         say(f"ours on {num_gpus} GPUs again")
         own.append(take_turn(setup, num_gpus, say))
     say("ours on one GPU")
-    return SeveralGpus(num_gpus, own, take_turn(setup, 1, say), reference)
+    one_gpu = take_turn(replace(setup, num_chunks=max(compared) + 1), 1, say)
+    return SeveralGpus(num_gpus, own, one_gpu, reference)
 
 
 def take_turn(setup: TurnSetup, num_ranks: int, say: Say) -> Turn:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lingbot_core.models.tokens import patchify
 from lingbot_core.models.wan_vae import WanVAEEncoder
+from lingbot_core.streams import side_stream
 from lingbot_core.timeline import PATCH_SIZE, TEMPORAL_STRIDE, latent_frame_indices
 
 MODES = ("exact", "repeat")
@@ -91,7 +92,7 @@ class ImageLatents:
         self._encoder: WanVAEEncoder | None = None
         self._state: dict[str, Tensor] = {}
         self._num_encoded = 0  # latent frames behind _state; fewer than _latents after a release
-        self._stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
+        self._stream = side_stream(self._device, "encode") if self._device.type == "cuda" else None
 
     @property
     def finished(self) -> bool:

@@ -24,6 +24,7 @@ from lingbot_core.kv_cache import SinkWindowKVCache
 from lingbot_core.models.dit import LingBotDiT
 from lingbot_core.models.dit_config import CameraModulation, RopeAngles, TextContext, TimestepModulation
 from lingbot_core.schedule import Schedule
+from lingbot_core.streams import side_stream
 from lingbot_core.transfer import to_device
 
 _log = logging.getLogger(__name__)
@@ -167,7 +168,7 @@ class PassGraphs:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._stream = torch.cuda.Stream(device)
+        self._stream = side_stream(device, "record")
         self._pool = torch.cuda.graph_pool_handle()
         self._graphs: dict[tuple[str, int], torch.cuda.CUDAGraph] = {}
         self._failed = False

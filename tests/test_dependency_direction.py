@@ -19,7 +19,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 LAYERS: dict[str, tuple[str, ...]] = {
-    "leaves": ("errors", "timeline", "variants", "stats", "safetensors_io", "transfer", "folders"),
+    "leaves": ("errors", "timeline", "variants", "stats", "safetensors_io", "transfer", "streams", "folders"),
     "kernels": ("context_parallel", "kernels"),
     "models": ("models", "kv_cache", "camera", "schedule", "layouts"),
     "state": ("rollout", "journal", "decoder", "image_latents", "text", "tiny_tokenizer"),

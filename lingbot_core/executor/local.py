@@ -26,6 +26,7 @@ from lingbot_core.passes import NetworkPasses
 from lingbot_core.rollout import ChunkRecord, Rollout, root_key
 from lingbot_core.sampler import LatentChunk, PassMonitor, replay_chunks, stream_chunks
 from lingbot_core.stats import ChunkStats, DeviceMark, StageTimer, memory_gib
+from lingbot_core.streams import side_stream
 from lingbot_core.text import text_key
 from lingbot_core.timeline import camera_frame_indices, chunk_tokens, token_grid
 from lingbot_core.transfer import to_device
@@ -56,7 +57,7 @@ class LocalExecutor:
         self._arena_size = (0, 0)
         self._photos: OrderedDict[str, ImageLatents] = OrderedDict()
         self._busy = threading.Lock()
-        self._decode_stream = torch.cuda.Stream(model.device) if model.device.type == "cuda" else None
+        self._decode_stream = side_stream(model.device, "decode") if model.device.type == "cuda" else None
 
     @property
     def info(self) -> EngineInfo:

@@ -54,6 +54,11 @@ FINGERPRINT = "20"
 MARGIN = 64 * 2**20
 """What may be missing after a second time that was there after the first, in bytes."""
 
+KEPT = 320 * 2**20
+"""What may stay with torch: workspaces of cuBLAS for four streams, 33 MiB each on Hopper. With cudaMallocAsync they
+hold on to up to three pieces of 32 MiB each, but there is no stream for CUDA graphs there.
+"""
+
 
 @pytest.fixture(scope="session")
 def wide_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
@@ -216,8 +221,9 @@ def test_free_gives_the_gpus_memory_back(start: str, client: Client, wide_checkp
             kept_by_torch=at_rest[-1]["unused"],
         )
         assert at_rest[-1]["free"] - loaded["gpu"]["free"] > 0.95 * loaded["num_bytes"]
-        assert at_rest[-1]["allocated"] + at_rest[-1]["unused"] < 4 * MARGIN
+        assert at_rest[-1]["allocated"] + at_rest[-1]["unused"] < KEPT
     assert at_rest[1]["free"] > at_rest[0]["free"] - MARGIN
+    assert at_rest[1]["allocated"] < at_rest[0]["allocated"] + 2**20
 
 
 def test_not_enough_memory_tells_numbers_and_what_fits_and_a_smaller_frame_runs(

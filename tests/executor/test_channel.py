@@ -19,7 +19,7 @@ import torch
 from lingbot_core.errors import Cancelled, InputError, LingBotError, WorkerFailed
 from lingbot_core.executor import channel as channel_module
 from lingbot_core.executor.channel import ChannelClosed, Listener, call
-from lingbot_core.executor.launch import PACK_FOLDER, exit_code_in_log, rank_environment
+from lingbot_core.executor.launch import PACK_FOLDER, exit_code_in_log, last_error_in_log, rank_environment
 from lingbot_core.executor.messages import ErrorReport
 from lingbot_core.executor.processes import ProcessId, children_of
 from lingbot_core.executor.shared_arrays import ArrayFolder, make_private_folder, take
@@ -194,6 +194,12 @@ def test_exit_code_is_found_in_what_the_elastic_agent_writes():
     assert exit_code_in_log(log, 8371) == -9 and exit_code_in_log(log, 837) is None
     report = "  rank      : 1 (local_rank: 1)\n  exitcode  : -11 (pid: 45)  (SIGSEGV)\n  exitcode  : 1 (pid: 46) \n"
     assert exit_code_in_log(report, 45) == -11 and exit_code_in_log(report, 46) == 1
+
+
+def test_last_error_of_a_rank_is_found_in_the_log():
+    log = "Traceback (most recent call last):\n  File x\nModuleNotFoundError: No module named 'y'\n"
+    log += "torch.distributed.elastic.multiprocessing.errors.ChildFailedError: \n"
+    assert last_error_in_log(log) == "ModuleNotFoundError: No module named 'y'" and not last_error_in_log("fine\n")
 
 
 @pytest.mark.parametrize(

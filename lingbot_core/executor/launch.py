@@ -81,3 +81,10 @@ def exit_code_in_log(log: str, pid: int) -> int | None:
     """What the elastic agent wrote about the end of a rank; negative numbers are signals."""
     match = re.search(rf"exitcode *: (-?\d+)\)?[^\n]* ?\(pid: {pid}\)", log)
     return int(match[1]) if match else None
+
+
+def last_error_in_log(log: str) -> str:
+    """The last error that a rank wrote, such as a failed import before it could call the host; empty for none."""
+    errors = re.findall(r"^(?:\[rank\d+\]: *)?((?:\w+\.)*\w*(?:Error|Exception): .+)$", log, re.MULTILINE)
+    own = [text for text in errors if "ChildFailedError" not in text]
+    return own[-1] if own else ""

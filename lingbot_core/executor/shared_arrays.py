@@ -50,8 +50,8 @@ def make_private_folder(host: ProcessId, *, in_memory: bool) -> Path:
     if in_memory and os.access(_MEMORY_FOLDER, os.W_OK):
         parent = _MEMORY_FOLDER
     for folder in parent.glob(f"{_PREFIX}*"):
-        owner = folder.name.removeprefix(_PREFIX).rpartition("_")[0]
-        if owner and not ProcessId.parse(owner).is_running():
+        owner = folder.name.removeprefix(_PREFIX).partition("_")[0]  # what follows may have more of "_"
+        if "-" in owner and not ProcessId.parse(owner).is_running():
             shutil.rmtree(folder, ignore_errors=True)
     return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{host}_", dir=parent))
 

@@ -18,7 +18,7 @@ from typing import Any
 from lingbot_core.errors import LingBotError, WorkerFailed
 from lingbot_core.executor.channel import Channel, ChannelClosed, Listener
 from lingbot_core.executor.failures import Sign, Timeouts, describe_end
-from lingbot_core.executor.launch import exit_code_in_log, start_ranks
+from lingbot_core.executor.launch import exit_code_in_log, last_error_in_log, start_ranks
 from lingbot_core.executor.messages import Heartbeat, Hello, LogLine, RankFailed, Stop
 from lingbot_core.executor.processes import ProcessId, children_of
 from lingbot_core.executor.shared_arrays import make_private_folder
@@ -268,6 +268,8 @@ class WorkerGroup:
         if sign.is_silent and sign.rank is not None:
             cause = self._cause_of_end(sign.rank) or cause
         log = self._read_log()
+        if sign.rank is None and not self._ranks and (said := last_error_in_log(log)):
+            cause = f"{cause}, a rank with {said}"
         self._kill()
         error = replace(sign, cause=cause).as_error(self._num_ranks)
         if log.strip():

@@ -19,7 +19,7 @@ import torch
 from lingbot_core.errors import Cancelled, InputError, LingBotError, WorkerFailed
 from lingbot_core.executor import channel as channel_module
 from lingbot_core.executor.channel import ChannelClosed, Listener, call
-from lingbot_core.executor.launch import PACK_FOLDER, exit_code_in_log, rank_environment
+from lingbot_core.executor.launch import PACK_FOLDER, exit_code_in_log, last_error_in_log, rank_environment
 from lingbot_core.executor.messages import ErrorReport
 from lingbot_core.executor.processes import ProcessId, children_of
 from lingbot_core.executor.shared_arrays import ArrayFolder, make_private_folder, take
@@ -101,7 +101,6 @@ def test_channel_when_the_peer_stops_in_the_middle_of_a_message_does_not_wait_fo
     host = accept_while(listener, lambda: lines.append(call(listener.address, listener.key)))
     assert host is not None
     os.write(lines[0].fileno(), b"\x00\x00\x01\x00half")
-    assert host.has_message()
     with pytest.raises(ChannelClosed, match="in the middle of a message"):
         host.receive()
 
@@ -116,12 +115,11 @@ def test_private_folder_is_for_this_user_only_and_those_of_ended_hosts_are_remov
     assert host is not None
     old = make_private_folder(host, in_memory=True)
     ended.communicate()
-    own = make_private_folder(ProcessId.own(), in_memory=True)
-    again = make_private_folder(ProcessId.own(), in_memory=True)
-    assert not old.exists() and own.exists()
-    assert stat.S_IMODE(own.stat().st_mode) == 0o700
-    own.rmdir()
-    again.rmdir()
+    own = [make_private_folder(ProcessId.own(), in_memory=True) for _ in range(40)]  # names are random
+    assert not old.exists() and all(folder.exists() for folder in own)
+    assert stat.S_IMODE(own[0].stat().st_mode) == 0o700
+    for folder in own:
+        folder.rmdir()
 
 
 @pytest.mark.parametrize("is_full", [False, True])
@@ -196,6 +194,12 @@ def test_exit_code_is_found_in_what_the_elastic_agent_writes():
     assert exit_code_in_log(log, 8371) == -9 and exit_code_in_log(log, 837) is None
     report = "  rank      : 1 (local_rank: 1)\n  exitcode  : -11 (pid: 45)  (SIGSEGV)\n  exitcode  : 1 (pid: 46) \n"
     assert exit_code_in_log(report, 45) == -11 and exit_code_in_log(report, 46) == 1
+
+
+def test_last_error_of_a_rank_is_found_in_the_log():
+    log = "Traceback (most recent call last):\n  File x\nModuleNotFoundError: No module named 'y'\n"
+    log += "torch.distributed.elastic.multiprocessing.errors.ChildFailedError: \n"
+    assert last_error_in_log(log) == "ModuleNotFoundError: No module named 'y'" and not last_error_in_log("fine\n")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,9 +133,18 @@ class ComfyServer:
         base: Its folders; only one server at a time.
         options: More options of the command line.
         gpu: Run on the GPU.
+        environment: More environment variables.
     """
 
-    def __init__(self, host: ComfyHost, base: ComfyBase, options: Sequence[str] = (), *, gpu: bool = False) -> None:
+    def __init__(
+        self,
+        host: ComfyHost,
+        base: ComfyBase,
+        options: Sequence[str] = (),
+        *,
+        gpu: bool = False,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.host, self.base = host, base
         self.url = f"http://127.0.0.1:{(port := _free_port())}"
         self.log_path = base.folder / f"server_{port}.log"
@@ -145,6 +154,7 @@ class ComfyServer:
         command += ["--database-url", "sqlite:///:memory:", *options]
         environment = {
             **os.environ,
+            **(environment or {}),
             "PYTHONDONTWRITEBYTECODE": "1",
             "LINGBOT_CACHE_DIR": str(base.folder / "cache"),
             "HF_HOME": str(base.folder / "hf"),

@@ -35,10 +35,24 @@ NUM_CHUNKS = 21
 """Of the extended video."""
 
 
+def torchvision_first(folder: Path) -> Path:
+    """A folder for ``PYTHONPATH`` that has torchvision imported before anything looks for it.
+
+    ComfyUI does so by itself, its workers do not. What makes a CUDA build of torchvision importable beside
+    a CPU build of torch, where ComfyUI is tested without a GPU, works in that order only.
+    """
+    folder.mkdir()
+    lines = ["import contextlib", "with contextlib.suppress(Exception):", "    import torchvision"]
+    (folder / "sitecustomize.py").write_text("\n".join(lines) + "\n", "utf-8")
+    return folder
+
+
 @pytest.fixture(scope="module")
 def server(comfy_host: ComfyHost, tmp_path_factory: pytest.TempPathFactory):
     """A server of its own: it is killed in the end."""
-    server = ComfyServer(comfy_host, ComfyBase(tmp_path_factory.mktemp("comfy_processes") / "base"))
+    folder = tmp_path_factory.mktemp("comfy_processes")
+    environment = {"PYTHONPATH": str(torchvision_first(folder / "python"))}
+    server = ComfyServer(comfy_host, ComfyBase(folder / "base"), environment=environment)
     yield server
     server.kill()
 

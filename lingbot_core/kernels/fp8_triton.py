@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
 # SPDX-License-Identifier: Apache-2.0
-# pyright: reportCallIssue=false
+# pyright: reportCallIssue=false, reportArgumentType=false
 """Triton twin of :func:`lingbot_core.kernels.fp8.quantise_rows`, with the same bits."""
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
 # SPDX-License-Identifier: Apache-2.0
-# pyright: reportCallIssue=false
+# pyright: reportCallIssue=false, reportArgumentType=false
 """Triton twins of :mod:`lingbot_core.kernels.norms`."""
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
 # SPDX-License-Identifier: Apache-2.0
+# pyright: reportAttributeAccessIssue=false
 """What the Triton kernels that handle one token per program have in common.
 
 A program holds its token's whole row in registers, in float32, so that each value is read once,

@@ -236,7 +236,8 @@ def test_norm_rope_store_matches_formula(length: int, num_heads: int, head_dim: 
     all_parts = []
     for function in (qkv.norm_rope_store.torch, qkv.norm_rope_store.triton):
         store = [torch.full((length + 9, num_heads, head_dim), torch.nan, device=DEVICE).to(dtype) for _ in range(2)]
-        actual = function(tokens, norm_q, norm_k, EPS, cos, sin, *store, rows)
+        k_rows, v_rows = store
+        actual = function(tokens, norm_q, norm_k, EPS, cos, sin, k_rows, v_rows, rows)
         parts = actual, *(part[rows] for part in store)
         untouched = torch.ones(length + 9, dtype=torch.bool, device=DEVICE)
         untouched[rows] = False

@@ -33,6 +33,9 @@ class Timeouts:
     pass_sec: float = 12.0
     """For a pass and what comes with it."""
 
+    standstill_sec: float = 12.0
+    """For anything at all, while no rank computes, reads or writes or gets from one place to another."""
+
     num_slowest: float = 4.0
     """Or so many times the slowest pass so far, if that is longer."""
 

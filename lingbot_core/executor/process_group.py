@@ -284,16 +284,16 @@ class ProcessGroupExecutor:
         """
         group = self._group
         assert group is not None
-        end_sec = time.monotonic() + limit_sec
+        began_sec = time.monotonic()
         while True:
             if asked is not None and asked.wants_to_stop():
                 group.send(Cancel())
-            left_sec = end_sec - time.monotonic()
-            wait_sec = min(left_sec, _ASK_SEC) if asked is not None else left_sec
+            waited_sec = time.monotonic() - began_sec
+            is_late = waited_sec > limit_sec
             try:
-                message = group.receive(wait_sec if left_sec > 0 else _LAST_SEC)
-                if message is None and left_sec <= 0:
-                    group.fail(f"it hangs: nothing was done for {limit_sec:.0f} s")
+                message = group.receive(_LAST_SEC if is_late else _ASK_SEC)
+                if message is None and (is_late or self._stands_still(group, waited_sec)):
+                    group.fail(waited_sec)
             except LingBotError as error:
                 self._told = error
                 raise
@@ -301,7 +301,14 @@ class ProcessGroupExecutor:
                 continue
             if not self._serve(message):
                 return message
-            end_sec = time.monotonic() + limit_sec
+            began_sec = time.monotonic()
+
+    def _stands_still(self, group: WorkerGroup, waited_sec: float) -> bool:
+        """Whether no rank has got on for longer than a pass on the GPU may take; other machines' cannot be seen."""
+        if self._options.machines is not None:
+            return False
+        limit_sec = max(self._timeouts.standstill_sec, self._timeouts.num_slowest * self._pace.slowest_pass_sec)
+        return min(waited_sec, group.standstill_sec()) > limit_sec
 
     def _serve(self, message: object) -> bool:
         """Answer what rank 0 needs of this process; False for anything else."""

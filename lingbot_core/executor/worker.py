@@ -20,6 +20,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from lingbot_core.executor.channel import Address, Channel, ChannelClosed, call
 from lingbot_core.executor.processes import ProcessId
 
@@ -28,6 +30,11 @@ SETTINGS_VARIABLE = "LINGBOT_WORKER_SETTINGS"
 
 HEARTBEAT_SEC = 1.0
 """Between two signs of life of a rank."""
+
+_WAITING_FILES = tuple(
+    str(Path("torch", *parts)) for parts in (("distributed", "distributed_c10d.py"), ("cuda", "streams.py"))
+)
+"""Where threads wait for other ranks, and for a GPU."""
 
 MODELS_MODULE = "lingbot_core.loader"
 """Where ranks get their model."""
@@ -89,7 +96,54 @@ class Hello:
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """A sign of life, sent all the time by a thread of its own."""
+    """A sign of life, sent all the time by a thread of its own; and whether the main thread gets on."""
+
+    activity: int
+    """Stays the same as long as the main thread stands still."""
+
+    place: str
+    """Function that the main thread is in."""
+
+    is_waiting: bool
+    """Whether it waits there for other ranks or for its GPU."""
+
+
+class Activity:
+    """Looks at what the main thread does, from another one.
+
+    It stands still when it is in the same place of the same functions, has not computed and the process has read and
+    written no files. Computing does not count where it waits: threads that wait for a GPU do so in a loop.
+    """
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+        thread = threading.main_thread().ident
+        assert thread is not None
+        self._thread = thread
+
+    def look(self) -> Heartbeat:
+        """What it does now."""
+        frame, places, is_waiting = sys._current_frames().get(self._thread), [], False
+        innermost = frame.f_code.co_name if frame is not None else ""
+        while frame is not None:
+            code = frame.f_code
+            places.append((code.co_filename, code.co_name, frame.f_lasti))
+            is_waiting |= code.co_filename.endswith(_WAITING_FILES) or code.co_name == "hear"
+            frame = frame.f_back
+        done = (self._bytes_moved(), 0 if is_waiting else self._computed_ms())
+        return Heartbeat(hash((*places, *done)), innermost, is_waiting)
+
+    def _computed_ms(self) -> int:
+        if not hasattr(time, "pthread_getcpuclockid"):
+            return 0
+        return int(1e3 * time.clock_gettime(time.pthread_getcpuclockid(self._thread)))
+
+    def _bytes_moved(self) -> int:
+        counters = getattr(self._process, "io_counters", None)  # not on every system
+        if counters is None:
+            return 0
+        moved = counters()
+        return moved.read_bytes + moved.write_bytes
 
 
 class Watchdog(threading.Thread):
@@ -110,10 +164,11 @@ class Watchdog(threading.Thread):
 
     def run(self) -> None:
         """Watch until this process ends."""
+        activity = Activity()
         while self._watched.is_running() and os.getppid() == self._parent_pid:
             if self._channel is not None:
                 with suppress(ChannelClosed):  # who closed it is seen by the next look
-                    self._channel.send(Heartbeat())
+                    self._channel.send(activity.look())
             time.sleep(HEARTBEAT_SEC)
         end_without_host(self._settings, self._watched)
 

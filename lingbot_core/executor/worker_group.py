@@ -143,12 +143,22 @@ class WorkerGroup:
         self._watcher.join(timeout_sec)
         return self.failure
 
-    def fail(self, cause: str) -> None:
-        """Give the group up because rank 0 does not get on; a rank that has fallen silent is to blame."""
-        quiet = max(self._ranks.values(), key=lambda rank: time.monotonic() - rank.heard_sec, default=None)
+    def standstill_sec(self) -> float:
+        """For how long no rank has got on with anything."""
+        return time.monotonic() - max((rank.active_sec for rank in self._ranks.values()), default=time.monotonic())
+
+    def fail(self, waited_sec: float) -> None:
+        """Give the group up because it does not get on.
+
+        To blame is a rank that has fallen silent, or one that waits for no other.
+        """
+        ranks = list(self._ranks.values())
+        quiet = max(ranks, key=lambda rank: time.monotonic() - rank.heard_sec, default=None)
         if quiet is not None and (silence_sec := time.monotonic() - quiet.heard_sec) > _QUIET_SEC:
             self._end_by(Sign(quiet.number, f"it hangs: no sign of life for {silence_sec:.0f} s"))
-        self._end_by(Sign(0, cause))
+        culprit = min(ranks, key=lambda rank: (rank.is_waiting, rank.number), default=None)
+        number, place = (culprit.number, culprit.place) if culprit is not None else (0, "")
+        self._end_by(Sign(number, f"it hangs{' in ' if place else ''}{place}: nothing was done for {waited_sec:.0f} s"))
 
     def close(self, *, at_once: bool = False) -> None:
         """End all processes, unless ``at_once`` first by asking them."""
@@ -219,7 +229,9 @@ class WorkerGroup:
                 return Sign(rank.number, f"{message.error.name}: {message.error.text}", message.error)
             if isinstance(message, LogLine):
                 _log.log(message.level, "rank %d: %s", rank.number, message.text)
-            elif not isinstance(message, Heartbeat):
+            elif isinstance(message, Heartbeat):
+                rank.take(message)
+            else:
                 self._messages.put(message)
         return None
 
@@ -239,7 +251,7 @@ class WorkerGroup:
     def _forgive(self, now: float) -> None:
         self._started_sec = max(self._started_sec, now - self._timeouts.start_sec / 2)
         for rank in self._ranks.values():
-            rank.heard_sec = now
+            rank.heard_sec = rank.active_sec = now
 
     def _root_cause(self, first: Sign) -> Sign:
         """Which of the signs that come together is the cause of the others."""
@@ -332,6 +344,17 @@ class _Rank:
         """When it was last heard."""
         self.has_ended = False
         """Whether its line was closed, or will be."""
+        self.active_sec = self.heard_sec
+        """When it last got on with something."""
+        self.place, self.is_waiting = "", True
+        """Where it was last, and whether it waited there."""
+        self._activity = 0
+
+    def take(self, heartbeat: Heartbeat) -> None:
+        """Take note of a sign of life."""
+        if heartbeat.activity != self._activity:
+            self._activity, self.active_sec = heartbeat.activity, time.monotonic()
+        self.place, self.is_waiting = heartbeat.place, heartbeat.is_waiting
 
     def fileno(self) -> int:
         """For ``multiprocessing.connection.wait``."""

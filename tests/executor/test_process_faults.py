@@ -33,7 +33,7 @@ NUM_CHUNKS = 4
 REPORT_SEC = 15.0
 """A failure is told by then."""
 
-TIMEOUTS = Timeouts(heartbeat_sec=6, pass_sec=4)
+TIMEOUTS = Timeouts(heartbeat_sec=6, pass_sec=4, standstill_sec=5)
 """Shorter than the usual ones, long for a busy machine."""
 
 
@@ -132,7 +132,7 @@ def test_process_that_is_killed_or_stopped_while_it_runs(executor, whole, index:
         (1, "pass", "raise", 7, r"Rank 1 of 2 failed. Got: RuntimeError: something broke"),
         (0, "pass", "raise", 8, r"Rank 0 of 2 failed. Got: RuntimeError: something broke"),
         (1, "exchange", "kill", 60, r"Rank 1 of 2 failed. Got: its process was ended by signal 9"),
-        (1, "pass", "hang", 7, r"Rank 0 of 2 failed. Got: it hangs: nothing was done for \d+ s"),
+        (1, "pass", "hang", 7, r"Rank 1 of 2 failed. Got: it hangs in _fail: nothing was done for \d+ s"),
         (0, "decode", "memory", 1, r"Rank 0 of 2 failed. Got: OutOfMemoryError: CUDA out of memory.*more GPUs"),
     ],
     ids=["raise-on-rank-1", "raise-on-rank-0", "killed-in-exchange", "hang-in-pass", "out-of-memory-in-decode"],
@@ -156,14 +156,30 @@ def test_fault_in_a_chunk(executor, whole, fault_path: Path, rank, where, what, 
     [
         (1, "memory", r"Rank 1 of 2 failed. Got: OutOfMemoryError: CUDA out of memory"),
         (0, "kill", r"Rank 0 of 2 failed. Got: its process was ended by signal 9"),
+        (1, "hang", r"Rank 1 of 2 failed. Got: it hangs in _fail: nothing was done for \d s"),
     ],
-    ids=["out-of-memory", "killed"],
+    ids=["out-of-memory", "killed", "hang"],
 )
 def test_fault_while_loading(executor, whole, fault_path: Path, rank: int, what: str, message: str):
     executor.close()
     write_fault(fault_path, rank, "load", what)
     with pytest.raises(WorkerFailed, match=message):
         run(executor, make_request(NUM_CHUNKS))
+    expect_recovery(executor, whole, [], 0)
+
+
+@pytest.mark.parametrize(("rank", "where"), [(0, "pass"), (1, "exchange"), (0, "decode")])
+def test_hang_in_the_first_chunk_when_nothing_is_known_of_how_long_it_takes(
+    executor, whole, fault_path: Path, rank: int, where: str
+):
+    executor.close()
+    executor.start()
+    assert TIMEOUTS.first_pass_sec > 60 and executor._pace.num_chunks == 0
+    write_fault(fault_path, rank, where, "hang")
+    start_sec = time.monotonic()
+    with pytest.raises(WorkerFailed, match=rf"Rank {rank} of 2 failed. Got: it hangs in _fail: nothing was done"):
+        run(executor, make_request(NUM_CHUNKS))
+    assert time.monotonic() - start_sec < REPORT_SEC
     expect_recovery(executor, whole, [], 0)
 
 

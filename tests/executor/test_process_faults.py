@@ -51,10 +51,11 @@ def executor(fault_path: Path) -> Iterator[ProcessGroupExecutor]:
     """The executor of all tests: each fault ends a group, and the check after it starts the next test's."""
     variant = VARIANTS["lingbot-world-fast-taehv-window15-sink3"]
     options = ModelOptions(device="cpu", num_gpus=2)
+    others = children_of(os.getpid())  # a ComfyUI server of other tests, for example
     executor = ProcessGroupExecutor(variant, options, timeouts=TIMEOUTS, models_module="tests.worker_models")
     yield executor
     executor.close()
-    assert not children_of(os.getpid())
+    assert set(children_of(os.getpid())) <= set(others)
 
 
 @pytest.fixture(scope="module")

@@ -55,6 +55,7 @@ elif sys.argv[1] == "idles":
 @pytest.fixture(scope="module")
 def executor() -> Iterator[ProcessGroupExecutor]:
     """A group that most tests share, with short times for everything that a silent process gets."""
+    others = children_of(os.getpid())  # a ComfyUI server of other tests, for example
     timeouts = Timeouts(first_pass_sec=IDLE_SEC - 2, heartbeat_sec=5, load_sec=60)
     executor = ProcessGroupExecutor(VARIANT, TWO, timeouts=timeouts, models_module="tests.worker_models")
     executor.start()
@@ -63,7 +64,7 @@ def executor() -> Iterator[ProcessGroupExecutor]:
     processes = executor._group.processes
     executor.close()
     assert len(processes) == 3 and not any(process.is_running() for process in processes)
-    assert not children_of(os.getpid())
+    assert set(children_of(os.getpid())) <= set(others)
 
 
 def start_host(what: str) -> tuple[subprocess.Popen[str], list[ProcessId], list[Path]]:

@@ -31,10 +31,11 @@ SETTINGS_VARIABLE = "LINGBOT_WORKER_SETTINGS"
 HEARTBEAT_SEC = 1.0
 """Between two signs of life of a rank."""
 
-_WAITING_FILES = tuple(
-    str(Path("torch", *parts)) for parts in (("distributed", "distributed_c10d.py"), ("cuda", "streams.py"))
-)
-"""Where threads wait for other ranks, and for a GPU."""
+_WAITING_FUNCTIONS = {"hear", "synchronize"}
+"""Where the main thread waits for rank 0, and for its GPU."""
+
+_WAITING_FILE = str(Path("torch", "distributed", "distributed_c10d.py"))
+"""Where it waits for other ranks."""
 
 MODELS_MODULE = "lingbot_core.loader"
 """Where ranks get their model."""
@@ -128,7 +129,7 @@ class Activity:
         while frame is not None:
             code = frame.f_code
             places.append((code.co_filename, code.co_name, frame.f_lasti))
-            is_waiting |= code.co_filename.endswith(_WAITING_FILES) or code.co_name == "hear"
+            is_waiting |= code.co_name in _WAITING_FUNCTIONS or code.co_filename.endswith(_WAITING_FILE)
             frame = frame.f_back
         done = (self._bytes_moved(), 0 if is_waiting else self._computed_ms())
         return Heartbeat(hash((*places, *done)), innermost, is_waiting)

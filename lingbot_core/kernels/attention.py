@@ -82,7 +82,7 @@ class Choice:
     """Whether it computes in the dtype of its inputs."""
 
     is_capturable: bool
-    """Whether a CUDA graph records all of it; if not, it also knows no stream but the default one."""
+    """Whether a CUDA graph records all of it; not tried, and False, with an allocator that no graphs are used with."""
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, name: str = AUTO) -> Tensor:
@@ -282,6 +282,8 @@ class _Trial:
 
     def survives_capture(self, attend: Attend) -> bool:
         """Whether a CUDA graph records all of it: some kernels are launched past the stream that is recorded."""
+        if torch.cuda.get_allocator_backend() != "native":  # freeing what was recorded can end the process there
+            return False
         stream, graph = torch.cuda.Stream(self._device), torch.cuda.CUDAGraph()
         inputs = [x.clone() for x in self._inputs]
         torch.cuda.current_stream(self._device).synchronize()

@@ -70,13 +70,7 @@ class ContextParallel:
         Raises:
             InputError: The heads do not divide.
         """
-        if num_heads % self.size:
-            *others, most = [str(size) for size in range(1, num_heads + 1) if num_heads % size == 0]
-            raise InputError(
-                f"The network's {num_heads} attention heads cannot be split over so many GPUs.",
-                got=str(self.size),
-                need=f"{', '.join(others)} or {most}",
-            )
+        check_heads(num_heads, self.size)
         return num_heads // self.size
 
     # --- exchanges ----------------------------------------------------------------------
@@ -139,6 +133,22 @@ class ContextParallel:
 
 ONE_RANK = ContextParallel()
 """No other rank: nothing is split, padded or exchanged."""
+
+
+def check_heads(num_heads: int, num_ranks: int) -> None:
+    """Check that the heads of a network can be shared out among so many GPUs.
+
+    Raises:
+        InputError: They cannot; the message lists the numbers that are possible.
+    """
+    if num_heads % num_ranks:
+        possible = [str(count) for count in range(1, num_heads + 1) if num_heads % count == 0]
+        raise InputError(
+            f"The work of this model cannot be shared by {num_ranks} GPUs.",
+            got=f"{num_heads} attention heads",
+            need=f"a number of GPUs that divides them: {', '.join(possible)}",
+            do="Choose another number of GPUs.",
+        )
 
 
 def _pad_rows(x: Tensor, num_rows: int) -> Tensor:

@@ -267,22 +267,6 @@ class RunSettings:
         )
 
 
-def check_heads(num_heads: int, num_ranks: int) -> None:
-    """Check that the heads of a network can be shared out among so many GPUs.
-
-    Raises:
-        InputError: They cannot; the message lists the numbers that are possible.
-    """
-    if num_heads % num_ranks:
-        possible = [str(count) for count in range(1, num_heads + 1) if num_heads % count == 0]
-        raise InputError(
-            f"The work of this model cannot be shared by {num_ranks} GPUs.",
-            got=f"{num_heads} attention heads",
-            need=f"a number of GPUs that divides them: {', '.join(possible)}",
-            do="Choose another --num-gpus.",
-        )
-
-
 def _check_num_gpus(options: ModelOptions, device: torch.device) -> None:
     """Check that a group of processes can run here."""
     num_gpus = options.num_gpus

@@ -19,9 +19,10 @@ from lingbot_core.bench import breakdown, comparison, elementwise, first_frame, 
 from lingbot_core.bench.options import add_arguments, check, frame_size, model_options
 from lingbot_core.bench.report import Section, environment, write
 from lingbot_core.bench.rollouts import Say
+from lingbot_core.context_parallel import check_heads
 from lingbot_core.errors import InputError
 from lingbot_core.loader import random_model
-from lingbot_core.options import RunSettings, check_heads
+from lingbot_core.options import RunSettings
 from lingbot_core.random_weights import SIZES
 from lingbot_core.timeline import chunk_tokens
 from lingbot_core.variants import get_variant

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from lingbot_core import loader
 from lingbot_core.checkpoints import open_network
-from lingbot_core.options import ModelOptions, RunSettings, check_heads
+from lingbot_core.context_parallel import check_heads
+from lingbot_core.options import ModelOptions, RunSettings
 from lingbot_core.variants import Variant
 
 

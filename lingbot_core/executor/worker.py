@@ -34,6 +34,9 @@ HEARTBEAT_SEC = 1.0
 _WAITING_FUNCTIONS = {"hear", "synchronize"}
 """Where the main thread waits for rank 0, and for its GPU."""
 
+_MEETING_FUNCTION = "connect"
+"""Where ranks meet, which takes as long as it takes: it never counts as standing still."""
+
 _WAITING_FILE = str(Path("torch", "distributed", "distributed_c10d.py"))
 """Where it waits for other ranks."""
 
@@ -124,14 +127,15 @@ class Activity:
 
     def look(self) -> Heartbeat:
         """What it does now."""
-        frame, places, is_waiting = sys._current_frames().get(self._thread), [], False
+        frame, places, is_waiting, is_meeting = sys._current_frames().get(self._thread), [], False, False
         innermost = frame.f_code.co_name if frame is not None else ""
         while frame is not None:
             code = frame.f_code
             places.append((code.co_filename, code.co_name, frame.f_lasti))
+            is_meeting |= code.co_name == _MEETING_FUNCTION
             is_waiting |= code.co_name in _WAITING_FUNCTIONS or code.co_filename.endswith(_WAITING_FILE)
             frame = frame.f_back
-        done = (self._bytes_moved(), 0 if is_waiting else self._computed_ms())
+        done = (self._bytes_moved(), 0 if is_waiting else self._computed_ms(), time.monotonic() if is_meeting else 0)
         return Heartbeat(hash((*places, *done)), innermost, is_waiting)
 
     def _computed_ms(self) -> int:

@@ -147,7 +147,7 @@ def check_heads(num_heads: int, num_ranks: int) -> None:
             f"The work of this model cannot be shared by {num_ranks} GPUs.",
             got=f"{num_heads} attention heads",
             need=f"a number of GPUs that divides them: {', '.join(possible)}",
-            do="Choose another number of GPUs.",
+            do="Choose another --num-gpus.",
         )
 
 

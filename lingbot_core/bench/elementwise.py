@@ -20,7 +20,7 @@ from lingbot_core.bench.report import table
 from lingbot_core.kernels.activations import activate
 from lingbot_core.kernels.fp8 import quantise_rows
 from lingbot_core.kernels.norms import layer_norm_modulate, rms_norm
-from lingbot_core.kernels.qkv import norm_rope_store
+from lingbot_core.kernels.qkv import norm_rope_pack, norm_rope_store, store_exchanged
 from lingbot_core.kernels.residual import gated_residual_affine_layer_norm, gated_residual_layer_norm_modulate
 from lingbot_core.models.dit_config import DiTConfig
 
@@ -29,6 +29,9 @@ BUFFER_SETS = 8
 
 GRAPH_CALLS = 13 * BUFFER_SETS
 """Calls in one CUDA graph."""
+
+_NUM_RANKS = 2
+"""GPUs in the cases of several."""
 
 Call = Callable[[], object]
 
@@ -120,6 +123,24 @@ def _norm_rope_store(make: Inputs) -> Call:
     return partial(norm_rope_store, *inputs, *rotation, *targets, make.slots())
 
 
+def _norm_rope_pack(make: Inputs) -> Call:
+    num_local, half = -(-make.num_tokens // _NUM_RANKS), make.config.head_dim // 2
+    inputs = make.normal(num_local, 3 * make.config.dim), make.row(), make.row(), make.config.eps
+    return partial(norm_rope_pack, *inputs, make.normal(num_local, half), make.normal(num_local, half), _NUM_RANKS)
+
+
+def _store_exchanged(make: Inputs) -> Call:
+    heads = make.config.num_heads // _NUM_RANKS, make.config.head_dim
+    received = make.normal(_NUM_RANKS, -(-make.num_tokens // _NUM_RANKS), 3, *heads)
+    targets = make.target(make.num_tokens, *heads), make.target(make.num_tokens, *heads)
+    return partial(store_exchanged, received, *targets, make.slots())
+
+
+def _never(layers: int, fp8: bool) -> tuple[int, int]:
+    """Not in a pass of one GPU."""
+    return 0, 0
+
+
 CASES: tuple[Case, ...] = (
     Case(
         "LayerNorm, modulation",
@@ -146,6 +167,8 @@ CASES: tuple[Case, ...] = (
         _per_layer(2),
         only_fp8=True,
     ),
+    Case("q, k, v on two GPUs: RMSNorm, rotation, packed for the exchange", _norm_rope_pack, _never),
+    Case("q, k, v on two GPUs: store of what was exchanged", _store_exchanged, _never),
 )
 """Every kernel between the matrix products, each with the shapes of a full pass."""
 

@@ -132,6 +132,9 @@ def test_bytes_of_the_kernels_at_full_size_are_each_input_and_output_once() -> N
     assert counted["GELU"] == 2 * 2 * TOKENS * FULL.ffn_dim
     rotation, slots = 2 * 2 * TOKENS * FULL.head_dim // 2, 8 * TOKENS
     assert counted["q, k, v: RMSNorm, rotation, store"] == 6 * stream + 2 * row + rotation + slots
+    packed = counted["q, k, v on two GPUs: RMSNorm, rotation, packed for the exchange"]
+    assert packed == 3 * stream + 2 * row + rotation // 2
+    assert counted["q, k, v on two GPUs: store of what was exchanged"] == 3 * stream + slots
 
 
 def test_bytes_in_8_bits_are_fewer_and_attention_is_quantised() -> None:
@@ -146,6 +149,7 @@ def test_kernels_of_a_pass_are_counted_per_layer() -> None:
     assert calls["LayerNorm, modulation"] == (1, 1)
     assert calls["q, k, v: RMSNorm, rotation, store"] == (40, 40)
     assert calls["gated residual, camera, LayerNorm"] == (40, 39)
+    assert all(counts == (0, 0) for name, counts in calls.items() if "two GPUs" in name)
 
 
 def test_every_kernel_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,8 +127,8 @@ def fp8_model() -> LoadedModel:
 
 
 ROLLOUTS: dict[str, tuple[Callable[[], LoadedModel], Callable[[LocalExecutor], Latents], float]] = {
-    "sink": (lambda: build_model(config=FOUR_HEADS), rollout, 0),
-    "long_window": (lambda: build_model(27, 0, config=FOUR_HEADS), rollout, 0),
+    "sink": (lambda: build_model(15, 3, config=FOUR_HEADS), rollout, 0),
+    "long_window": (lambda: build_model(63, 0, config=FOUR_HEADS), rollout, 0),
     "bf16": (
         lambda: build_model(dtype=torch.bfloat16, config=FOUR_HEADS),
         lambda executor: rollout(executor, num_chunks=5),

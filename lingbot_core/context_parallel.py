@@ -98,7 +98,9 @@ class ContextParallel:
             out.copy_(x)
             return
         padded = x.new_empty(self.size * len(x), x.shape[1])
-        _all_gather(padded, x.contiguous(), group=self.group)
+        # renamed in torch 2.13; looked up here because some builds of torch have none of it
+        all_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+        all_gather(padded, x.contiguous(), group=self.group)
         out.copy_(padded[: len(out)])
 
     def broadcast(self, x: Tensor, source: int = 0) -> None:
@@ -155,6 +157,3 @@ def _pad_rows(x: Tensor, num_rows: int) -> Tensor:
     """Put zeros behind the first axis, if it is shorter than ``num_rows``."""
     missing = num_rows - len(x)
     return F.pad(x, (0, 0) * (x.ndim - 1) + (0, missing)) if missing else x
-
-
-_all_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor  # renamed in torch 2.13

@@ -278,7 +278,7 @@ def _check_num_gpus(options: ModelOptions, device: torch.device) -> None:
         raise InputError(
             "Several GPUs cannot work together here.",
             got="Windows" if sys.platform == "win32" else "a torch without torch.distributed",
-            need="Linux",
+            need="Linux, and a torch with torch.distributed",
             do="Set --num-gpus 1, or run under WSL 2.",
         )
     visible = torch.cuda.device_count() if device.type == "cuda" else num_gpus

@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -15,6 +18,8 @@ from lingbot_core.context_parallel import ONE_RANK, ContextParallel
 from lingbot_core.errors import InputError
 from lingbot_core.kernels.qkv import norm_rope_pack, norm_rope_store, store_exchanged
 from lingbot_core.kv_cache import SinkWindowKVCache
+
+ROOT = Path(__file__).parents[1]
 
 SIZES = [(length, ranks) for length in (1, 2, 6, 7, 9, 18, 27, 64) for ranks in (1, 2, 3, 4, 8)]
 
@@ -127,3 +132,25 @@ def test_bytes_per_pass_at_full_size() -> None:
     # 40 layers of q, k, v and output of 2262 tokens in bf16, half of it for the other rank, and 2262 rows of the flow
     assert two == 40 * 4 * 2262 * 5120 * 2 // 2 + 2262 * 64 * 2
     assert eight == 40 * 4 * 566 * 5120 * 2 * 7 // 8 + 7 * 566 * 64 * 2
+
+
+WITHOUT_DISTRIBUTED = """
+import sys, types, torch
+torch.distributed = sys.modules["torch.distributed"] = types.ModuleType("torch.distributed")
+torch.distributed.is_available = lambda: False
+import lingbot_core.cli.generate
+from lingbot_core.executor.local import LocalExecutor
+from lingbot_core.options import ModelOptions, RunSettings
+from lingbot_core.variants import VARIANTS
+from tests.tiny_engine import build_model, make_request, run
+print(len(run(LocalExecutor(build_model()), make_request(2))))
+RunSettings.resolve(VARIANTS["lingbot-world-fast"], ModelOptions(device="cpu", num_gpus=2))
+"""
+
+
+def test_torch_without_distributed_runs_on_one_device_and_refuses_several() -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", WITHOUT_DISTRIBUTED], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert process.stdout.strip() == "2", process.stderr
+    assert "Several GPUs cannot work together here. Got: " in process.stderr

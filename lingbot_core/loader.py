@@ -31,7 +31,7 @@ from lingbot_core.checkpoints import (
     open_network,
     views_of,
 )
-from lingbot_core.context_parallel import ONE_RANK, ContextParallel
+from lingbot_core.context_parallel import ONE_RANK, ContextParallel, check_heads
 from lingbot_core.decoder import StreamingDecoder
 from lingbot_core.kernels.attention import Choice, choose
 from lingbot_core.layouts import taehv as taehv_layout
@@ -196,7 +196,7 @@ def load_model(
     text = open_checkpoint(found["text_encoder"].path, partial(umt5_layout.identify, dim=dit.layout.config.text_dim))
     tokenizer = _tokenizer(found, text)
     tokenizer.check_vocabulary(text.layout.config.vocab_size)
-    parallel.num_local_heads(dit.layout.config.num_heads)
+    check_heads(dit.layout.config.num_heads, parallel.size)
     parameters = dit.num_parameters, text.num_parameters
     memory = run.memory(variant, dit.layout.config, *parameters, encoder.layout.config.base_dim)
     memory = replace(memory, num_ranks=parallel.size)
@@ -255,7 +255,7 @@ def random_model(
     """
     options, sizes, text_config = options or ModelOptions(), SIZES[size], SIZES[text_size].text
     run = RunSettings.resolve(variant, options)
-    parallel.num_local_heads(sizes.dit.num_heads)
+    check_heads(sizes.dit.num_heads, parallel.size)
     num_parameters = _count_parameters(sizes.dit)
     text_parameters = sum(map(prod, umt5.native_shapes(text_config).values()))
     memory = run.memory(variant, sizes.dit, num_parameters, text_parameters, sizes.vae.base_dim)
@@ -338,7 +338,7 @@ def _network_memory(
     variant: Variant, run: RunSettings, config: DiTConfig, num_parameters: int, parallel: ContextParallel
 ) -> preflight.RunMemory:
     """What such a rank needs; raises when the device has less, or the heads do not divide."""
-    parallel.num_local_heads(config.num_heads)
+    check_heads(config.num_heads, parallel.size)
     memory = run.memory(variant, config, num_parameters, 0, WanVAEConfig().base_dim)
     memory = replace(memory, num_ranks=parallel.size, network_only=True)
     _check_memory(memory, run.device)

@@ -211,10 +211,9 @@ def _wants_graphs(dit: LingBotDiT) -> bool:
     weight = dit.patch_embedding.weight
     if weight.device.type != "cuda" or os.environ.get(VARIABLE, "").strip() == "0":
         return False
-    if (
-        torch.cuda.get_allocator_backend() != "native"
-    ):  # what a graph allocates there, Triton does not take for GPU memory
-        _log.info("No CUDA graphs: torch runs with its allocator %s.", torch.cuda.get_allocator_backend())
+    allocator = torch.cuda.get_allocator_backend()
+    if allocator != "native":  # what a graph allocates there, Triton does not take for GPU memory
+        _log.info("No CUDA graphs: torch runs with its allocator %s.", allocator)
         return False
     attention = choose(dit.attention, weight.device, weight.dtype, dit.config.head_dim)
     if not attention.is_capturable:

@@ -89,8 +89,10 @@ def _several_gpus(args: argparse.Namespace, settings: RunSettings, say: Say) -> 
     check_heads(SIZES[args.size].dit.num_heads, args.num_gpus)
     capacity = settings.window_chunks + settings.sink_chunks
     num_chunks, num_reference = args.total_blocks or capacity + 2, args.reference_chunks or capacity
-    plan = comparison.Plan(num_chunks, num_reference if args.reference else num_chunks, args.rollouts)
-    indices = replace(plan, chunk_indices=args.compare).compared()
+    plan = comparison.Plan(
+        num_chunks, num_reference if args.reference else num_chunks, args.rollouts, chunk_indices=args.compare
+    )
+    indices = plan.compared()
     setup = turns.TurnSetup(
         engine="own",
         slug=args.slug,

@@ -269,8 +269,8 @@ def compared_chunks(measured: Measured, indices: Sequence[int], capacity_chunks:
     return rows
 
 
-def comparison_markdown(measured: Measured, rows: Sequence[ComparedChunk]) -> str:
-    """The comparison as text."""
+def compared_table(rows: Sequence[ComparedChunk], *, with_visible: bool = True) -> str:
+    """The rows as a table, with the visible frames of each chunk where they are not told elsewhere."""
     headings = ["chunk", "visible frames", "4 passes: ours", "theirs", "ratio", "cache update: ours", "theirs", "ratio"]
     cells = [
         [
@@ -285,6 +285,12 @@ def comparison_markdown(measured: Measured, rows: Sequence[ComparedChunk]) -> st
         ]
         for row in rows
     ]
+    columns = [index for index in range(len(headings)) if with_visible or index != 1]
+    return table([headings[column] for column in columns], [[line[column] for column in columns] for line in cells])
+
+
+def comparison_markdown(measured: Measured, rows: Sequence[ComparedChunk]) -> str:
+    """The comparison as text."""
     peak = max(chunk.peak_gib for rollout in measured.reference for chunk in rollout)
     holders = "both engines together" if measured.alternated else "theirs alone"
     lines = [
@@ -294,7 +300,7 @@ def comparison_markdown(measured: Measured, rows: Sequence[ComparedChunk]) -> st
         f"{measured.order}. Theirs is its network as it configures it (bf16, compiled, its CUDA graphs), without "
         "encoders and decoder; ours includes what the decoder takes beside it.",
         "",
-        table(headings, cells),
+        compared_table(rows),
         "",
         f"- their first chunk in this process, compilation included: {measured.first_chunk_sec:.1f} s",
         f"- largest memory in use during their rollouts, {holders}: {peak:.1f} GiB",

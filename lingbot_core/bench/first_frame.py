@@ -10,20 +10,14 @@ the call, not the reading of files.
 from __future__ import annotations
 
 import json
-import logging
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lingbot_core.bench.processes import run_module
 from lingbot_core.bench.report import table
 from lingbot_core.bench.rollouts import Say
-from lingbot_core.errors import LingBotError
-
-_log = logging.getLogger(__name__)
 
 TIMEOUT_SEC = 900.0
 
@@ -87,22 +81,10 @@ def measure(setup: Setup, say: Say) -> dict[str, FirstFrame]:
 
 def _run_process(setup: Setup, cache_dir: Path) -> FirstFrame:
     """Start a process and read its times."""
-    environment = dict(os.environ)
-    environment |= {variable: str(cache_dir / name) for variable, name in _CACHES.items()}
-    root = str(Path(__file__).resolve().parents[2])
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, environment.get("PYTHONPATH"))))
-    command = [sys.executable, "-m", _PROCESS, json.dumps(asdict(setup)), str(time.time())]
-    try:
-        process = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=TIMEOUT_SEC, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise LingBotError(f"There was no frame within {TIMEOUT_SEC:.0f} s.", do="Choose a smaller size.") from error
-    if process.returncode != 0:
-        _log.error("The process wrote:\n%s", process.stderr)
-        last = " ".join(process.stderr.strip().splitlines()[-1:])
-        raise LingBotError("The process that was to make the first frame failed.", got=last or str(process.returncode))
-    return FirstFrame(**json.loads(process.stdout.strip().splitlines()[-1]))
+    caches = {variable: str(cache_dir / name) for variable, name in _CACHES.items()}
+    arguments = [_PROCESS, json.dumps(asdict(setup)), str(time.time())]
+    printed = run_module(arguments, "The process that was to make the first frame", TIMEOUT_SEC, caches)
+    return FirstFrame(**json.loads(printed.strip().splitlines()[-1]))
 
 
 def first_frame_markdown(found: dict[str, FirstFrame], text_size: str) -> str:

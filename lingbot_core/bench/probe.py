@@ -7,11 +7,10 @@ from __future__ import annotations
 import torch
 
 from lingbot_core.bench.work import Part
-from lingbot_core.context_parallel import ONE_RANK, ContextParallel
 from lingbot_core.executor.local import cache_sizes
 from lingbot_core.image_latents import MASK_FEATURES
 from lingbot_core.kv_cache import SinkWindowKVCache
-from lingbot_core.loader import LoadedModel, LoadedNetwork
+from lingbot_core.loader import LoadedModel
 from lingbot_core.passes import NOISE_FEATURES, NetworkPasses
 from lingbot_core.timeline import chunk_tokens, token_grid
 
@@ -28,22 +27,15 @@ class PassProbe:
         model: Whose network.
         chunk_index: Which chunk.
         frame_size: Height and width in pixels.
-        parallel: The ranks that share the passes; each does the same with a probe of its own.
     """
 
-    def __init__(
-        self,
-        model: LoadedModel | LoadedNetwork,
-        chunk_index: int,
-        frame_size: tuple[int, int],
-        parallel: ContextParallel = ONE_RANK,
-    ) -> None:
+    def __init__(self, model: LoadedModel, chunk_index: int, frame_size: tuple[int, int]) -> None:
         config = model.dit.config
         self.num_tokens = chunk_tokens(*frame_size)
         """L."""
         self.chunk_index = chunk_index
         """Which chunk."""
-        self._cache = SinkWindowKVCache(*cache_sizes(model, *frame_size), parallel=parallel)
+        self._cache = SinkWindowKVCache(*cache_sizes(model, *frame_size))
         self._passes = NetworkPasses(model.dit, self._cache, model.schedule, token_grid(*frame_size))
         generator = torch.Generator().manual_seed(0)
 

@@ -9,25 +9,20 @@ ours again, then ours on one GPU. A turn leaves nothing behind, so each has the 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from lingbot_core.bench.comparison import ComparedChunk, Measured, compared_chunks
+from lingbot_core.bench.comparison import ComparedChunk, Measured, compared_chunks, compared_table
 from lingbot_core.bench.flashdreams import NAME, ReferenceChunk
+from lingbot_core.bench.processes import run_module
 from lingbot_core.bench.report import table
 from lingbot_core.bench.rollouts import Say
-from lingbot_core.errors import LingBotError
 from lingbot_core.stats import ChunkStats
-
-_log = logging.getLogger(__name__)
 
 TIMEOUT_SEC = 1800.0
 """Longest turn."""
@@ -128,32 +123,15 @@ def measure(setup: TurnSetup, num_gpus: int, reference_chunks: int, compared: Se
 def take_turn(setup: TurnSetup, num_ranks: int, say: Say) -> Turn:
     """Start the processes of a turn and read what they have measured."""
     with tempfile.TemporaryDirectory() as folder:
-        elastic = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_ranks))
-        command = [sys.executable, *elastic, "-m", _PROCESS, json.dumps(asdict(setup)), folder]
-        root = str(Path(__file__).resolve().parents[2])
-        environment = dict(os.environ)
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, environment.get("PYTHONPATH"))))
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_ranks)))
-        try:
-            process = subprocess.run(
-                command, env=environment, capture_output=True, text=True, timeout=TIMEOUT_SEC, check=False
-            )
-        except subprocess.TimeoutExpired as error:
-            raise LingBotError(f"A turn took longer than {TIMEOUT_SEC:.0f} s.", do="Choose a smaller size.") from error
-        if process.returncode != 0:
-            _log.error("The processes wrote:\n%s", process.stderr)
-            raise LingBotError(f"A turn on {num_ranks} GPUs failed.", got=_last_words(process.stderr))
+        elastic = ("torch.distributed.run", "--standalone", "--nproc-per-node", str(num_ranks))
+        arguments = [*elastic, "-m", _PROCESS, json.dumps(asdict(setup)), folder]
+        threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // num_ranks))
+        run_module(arguments, f"A turn on {num_ranks} GPUs", TIMEOUT_SEC, {"OMP_NUM_THREADS": threads})
         ranks = [json.loads((Path(folder) / f"{rank}.json").read_text("utf-8")) for rank in range(num_ranks)]
     turn = _read_turn(ranks)
     total_ms = [sum(chunk.diffuse_ms + chunk.finalize_ms for chunk in r) for r in (*turn.own, *turn.reference)]
     say(f"  passes of a rollout took {statistics.median(total_ms) / 1e3:.1f} s; card: {turn.card}")
     return turn
-
-
-def _last_words(text: str) -> str:
-    """The last line in which a rank names an error; torch elastic writes many more behind it."""
-    errors = [line.strip() for line in text.splitlines() if "Error: " in line]
-    return errors[-1] if errors else " ".join(text.strip().splitlines()[-1:])
 
 
 def _read_turn(ranks: Sequence[dict[str, Any]]) -> Turn:
@@ -235,20 +213,7 @@ def several_markdown(found: SeveralGpus, scaled: Sequence[ScaledChunk], compared
     ]
     if found.reference is None:
         return "\n".join(lines)
-    headings = ["chunk", "4 passes: ours", "theirs", "ratio", "cache update: ours", "theirs", "ratio"]
-    cells = [
-        [
-            row.chunk_index,
-            f"{row.own_diffuse_ms:.1f}",
-            f"{row.reference_diffuse_ms:.1f}",
-            f"{row.diffuse_ratio:.3f}",
-            f"{row.own_finalize_ms:.1f}",
-            f"{row.reference_finalize_ms:.1f}",
-            f"{row.finalize_ratio:.3f}",
-        ]
-        for row in compared
-    ]
-    lines += ["", f"### Beside {NAME} on {num_gpus} GPUs", "", table(headings, cells)]
+    lines += ["", f"### Beside {NAME} on {num_gpus} GPUs", "", compared_table(compared, with_visible=False)]
     lines += ["", f"- their first chunk, compilation included: {found.reference.first_chunk_sec:.1f} s"]
     return "\n".join(lines)
 

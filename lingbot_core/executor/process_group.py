@@ -307,7 +307,7 @@ class ProcessGroupExecutor:
         """Whether no rank has got on for longer than a pass on the GPU may take; other machines' cannot be seen."""
         if self._options.machines is not None:
             return False
-        limit_sec = max(self._timeouts.standstill_sec, self._timeouts.num_slowest * self._pace.slowest_pass_sec)
+        limit_sec = self._pace.at_least(self._timeouts.standstill_sec, self._timeouts)
         return min(waited_sec, group.standstill_sec()) > limit_sec
 
     def _serve(self, message: object) -> bool:
@@ -358,9 +358,11 @@ class _Pace:
 
     def limit_sec(self, timeouts: Timeouts) -> float:
         """How long to wait for the next pass."""
-        if self.num_chunks < 2:
-            return timeouts.first_pass_sec
-        return max(timeouts.pass_sec, timeouts.num_slowest * self.slowest_pass_sec)
+        return timeouts.first_pass_sec if self.num_chunks < 2 else self.at_least(timeouts.pass_sec, timeouts)
+
+    def at_least(self, sec: float, timeouts: Timeouts) -> float:
+        """A limit for work of the network: so long, or some times the slowest pass."""
+        return max(sec, timeouts.num_slowest * self.slowest_pass_sec)
 
 
 class _Asked:

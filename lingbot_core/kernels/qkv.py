@@ -42,13 +42,10 @@ def norm_rope_store(
     Returns:
         Queries, ``[L, N, D]``.
     """
-    heads = k_rows.shape[1:]
-    q, k, v = qkv.chunk(3, dim=-1)
-    k = F.rms_norm(k, k.shape[-1:], norm_k, eps).unflatten(-1, heads)
-    q = F.rms_norm(q, q.shape[-1:], norm_q, eps).unflatten(-1, heads)
-    k_rows.index_copy_(0, rows, rotate(k, cos, sin))
-    v_rows.index_copy_(0, rows, v.unflatten(-1, heads))
-    return rotate(q, cos, sin)
+    q, k, v = _heads(qkv, norm_q, norm_k, eps, cos, sin)
+    k_rows.index_copy_(0, rows, k)
+    v_rows.index_copy_(0, rows, v)
+    return q
 
 
 @with_triton_twin(_TRITON)
@@ -69,11 +66,7 @@ def norm_rope_pack(
     Returns:
         ``[R, L, 3, N/R, D]``: queries, keys, values.
     """
-    heads = (-1, 2 * cos.shape[1])
-    q, k, v = qkv.chunk(3, dim=-1)
-    q = F.rms_norm(q, q.shape[-1:], norm_q, eps).unflatten(-1, heads)
-    k = F.rms_norm(k, k.shape[-1:], norm_k, eps).unflatten(-1, heads)
-    parts = torch.stack([rotate(q, cos, sin), rotate(k, cos, sin), v.unflatten(-1, heads)], dim=1)  # [L, 3, N, D]
+    parts = torch.stack(_heads(qkv, norm_q, norm_k, eps, cos, sin), dim=1)  # [L, 3, N, D]
     return parts.unflatten(2, (num_ranks, -1)).movedim(2, 0).contiguous()
 
 
@@ -95,3 +88,13 @@ def store_exchanged(received: Tensor, k_rows: Tensor, v_rows: Tensor, rows: Tens
     k_rows.index_copy_(0, rows, k)
     v_rows.index_copy_(0, rows, v)
     return q.contiguous()
+
+
+def _heads(
+    qkv: Tensor, norm_q: Tensor, norm_k: Tensor, eps: float, cos: Tensor, sin: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries and keys, normalised and rotated, and values, ``[L, N, D]`` each."""
+    q, k, v = qkv.chunk(3, dim=-1)
+    q, k = (F.rms_norm(x, x.shape[-1:], weight, eps) for x, weight in ((q, norm_q), (k, norm_k)))
+    q, k, v = (x.unflatten(-1, (-1, 2 * cos.shape[1])) for x in (q, k, v))
+    return rotate(q, cos, sin), rotate(k, cos, sin), v

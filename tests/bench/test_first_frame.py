@@ -38,7 +38,7 @@ def answer(monkeypatch: pytest.MonkeyPatch, process: subprocess.CompletedProcess
         environments.append(env)
         return process
 
-    monkeypatch.setattr(first_frame.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     return environments
 
 

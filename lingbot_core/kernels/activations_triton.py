@@ -50,7 +50,5 @@ def activate(x: Tensor, function: Literal["gelu", "silu"], *, fp8: bool = False)
         activate_kernel[(triton.cdiv(x.numel(), FLAT_BLOCK),)](x, x.numel(), FLAT_BLOCK, gelu, num_warps=4)
         return x
     out, values, scales = rows_like(x, fp8=True)
-    activate_fp8_kernel[(len(x),)](
-        x, values, scales, width, block_size(width), gelu, num_warps=num_warps(width, fp8=True)
-    )
+    activate_fp8_kernel[(len(x),)](x, values, scales, width, block_size(width), gelu, num_warps=num_warps(width, 128))
     return out

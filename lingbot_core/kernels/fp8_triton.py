@@ -27,5 +27,5 @@ def quantise_rows(x: Tensor) -> RowScaled:
     width = x.shape[1]
     out, values, scales = rows_like(x, fp8=True)
     assert isinstance(out, RowScaled)
-    quantise_rows_kernel[(len(x),)](x, values, scales, width, block_size(width), num_warps=num_warps(width, fp8=True))
+    quantise_rows_kernel[(len(x),)](x, values, scales, width, block_size(width), num_warps=num_warps(width, 64))
     return out

@@ -43,7 +43,16 @@ def layer_norm_modulate(
     width = x.shape[1]
     out, values, scales = rows_like(x, fp8=fp8)
     layer_norm_modulate_kernel[(len(x),)](
-        x, shift, scale, values, scales, eps, width, block_size(width), fp8, num_warps=num_warps(width, fp8=fp8)
+        x,
+        shift,
+        scale,
+        values,
+        scales,
+        eps,
+        width,
+        block_size(width),
+        fp8,
+        num_warps=num_warps(width, 128 if fp8 else 32),
     )
     return out
 

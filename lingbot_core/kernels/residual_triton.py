@@ -73,7 +73,7 @@ def gated_residual_affine_layer_norm(
         width,
         block_size(width),
         fp8,
-        num_warps=num_warps(width, fp8=fp8),
+        num_warps=num_warps(width, 64 if fp8 else 32),
     )
     return x_out, out
 
@@ -137,6 +137,6 @@ def gated_residual_layer_norm_modulate(
         block_size(width),
         gate is not None,
         fp8,
-        num_warps=num_warps(width, fp8=fp8),
+        num_warps=num_warps(width, 64 if fp8 else 32),
     )
     return x_out, out

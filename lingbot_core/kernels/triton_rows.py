@@ -56,9 +56,12 @@ def block_size(width: int) -> int:
     return 1 << (width - 1).bit_length()
 
 
-def num_warps(width: int, *, fp8: bool = False) -> int:
-    """Warps per program: 32 values per thread, as far as there are warps; 64 where the row's maximum is needed."""
-    return max(1, min(16, block_size(width) // (2048 if fp8 else 1024)))
+def num_warps(width: int, values_per_thread: int = 32) -> int:
+    """Warps per program for so many values of a row in each thread, as far as there are warps.
+
+    The fewer warps, the sooner a sum or a maximum over the row is known; the more values, the fewer rows have room.
+    """
+    return max(1, min(16, block_size(width) // (32 * values_per_thread)))
 
 
 def rows_like(x: Tensor, *, fp8: bool) -> tuple[Tensor | RowScaled, Tensor, Tensor]:

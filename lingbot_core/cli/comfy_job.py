@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import difflib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from tqdm import tqdm
 
 from lingbot_core.cli.comfy_server import ComfyServer, ServerFile, node_name
 from lingbot_core.cli.console import say
-from lingbot_core.errors import LingBotError
+from lingbot_core.cli.prompt_graph import Change, Prompt
+from lingbot_core.errors import InputError, LingBotError
 
 
 class ComfyJob:
@@ -28,30 +30,40 @@ class ComfyJob:
         output_dir: Where results are downloaded to.
     """
 
-    def __init__(self, prompt: dict[str, dict[str, Any]], url: str, output_dir: Path) -> None:
+    def __init__(self, prompt: Prompt, url: str, output_dir: Path) -> None:
         self._prompt, self._url, self._output_dir = prompt, url, output_dir
         self._client_id = uuid.uuid4().hex
         self._prompt_id = ""
         """The server's id of the run; empty before it is queued."""
 
-    async def run(self, uploads: list[tuple[dict[str, Any], str, Path]]) -> list[Path]:
-        """Upload, queue, follow, download.
+    async def run(self, new_inputs: Sequence[Change], uploads: Sequence[Change]) -> list[Path]:
+        """Check names, upload, queue, follow, download.
 
         Args:
-            uploads: Node, input and file of everything that the server needs first.
+            new_inputs: Inputs that were not in the graph, and so may be misspelt.
+            uploads: Inputs that are files, which the server needs first.
 
         Returns:
             The files that were downloaded.
 
         Raises:
-            InputError: The server refuses the graph, or a file cannot be read.
+            InputError: The server refuses the graph or a part of it, a node has no such input, or a file cannot be
+                read.
             LingBotError: The run has failed or was stopped; nobody answers; a result cannot be written.
         """
         async with aiohttp.ClientSession() as session:
             server = ComfyServer(session, self._url)
-            for node, name, path in uploads:
-                node["inputs"][name] = await server.upload(path)
-            self._prompt_id = await server.submit(self._prompt, self._client_id)
+            for change in new_inputs:
+                await self._check_name(server, change)
+            for change in uploads:
+                self._prompt[change.node_id]["inputs"][change.name] = await server.upload(Path(change.text))
+            self._prompt_id, faults = await server.submit(self._prompt, self._client_id)
+            if faults:
+                await self.cancel()
+                raise InputError(
+                    f"ComfyUI accepts only a part of the graph, so the run was stopped. {' '.join(faults)}",
+                    do="Correct this, or take the nodes that depend on it out of the graph.",
+                )
             history = await self._follow(server)
             self._check(history)
             return [await server.download(file, self._output_dir) for file in result_files(history)]
@@ -65,6 +77,22 @@ class ComfyJob:
                 await ComfyServer(session, self._url).cancel(self._prompt_id)
             except LingBotError as error:
                 say(f"The run may go on at the server. {error}")
+
+    async def _check_name(self, server: ComfyServer, change: Change) -> None:
+        """Raise unless the node can have such an input; the server would ignore it without a word."""
+        known = await server.input_names(self._prompt[change.node_id])
+        is_known = change.name in known or any(
+            change.name.startswith(name[:-1]) for name in known if name.endswith(".*")
+        )
+        if is_known or not known:  # a class that the server does not know is refused with the graph
+            return
+        nearest = difflib.get_close_matches(change.name, known, n=1)
+        raise InputError(
+            f"The option {change.option} names an input that {node_name(self._prompt, change.node_id)} does not have.",
+            got=change.name,
+            need=f"one of {', '.join(known)}",
+            do=f"Did you mean {nearest[0]}?" if nearest else "",
+        )
 
     async def _follow(self, server: ComfyServer) -> dict[str, Any]:
         """Show progress until the run has ended."""

@@ -8,11 +8,12 @@ import asyncio
 import json
 import os
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 
@@ -30,6 +31,12 @@ _TEXT_EVENT = 3
 
 _MAX_MESSAGE_BYTES = 1 << 26
 """Previews are in messages too."""
+
+_DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
+"""Type of an input that brings further ones with each of its options."""
+
+_DYNAMIC = "COMFY_"
+"""How the types of all inputs begin that may bring further ones."""
 
 
 @dataclass(frozen=True)
@@ -78,20 +85,30 @@ class ComfyServer:
         answer = await self._json("POST", "/upload/image", data=form)
         return str(PurePosixPath(answer.get("subfolder", ""), answer["name"]))
 
-    async def submit(self, prompt: dict[str, Any], client_id: str) -> str:
+    async def input_names(self, node: dict[str, Any]) -> list[str]:
+        """Names of the inputs that a node of a graph can have; ``images.*`` is any name that begins so.
+
+        Empty where the server does not know the class.
+        """
+        name = node["class_type"]
+        schema = (await self._json("GET", f"/object_info/{quote(name, safe='')}")).get(name, {})
+        return list(_input_names(schema.get("input") or {}, node["inputs"]))
+
+    async def submit(self, prompt: dict[str, Any], client_id: str) -> tuple[str, list[str]]:
         """Queue a graph in API format.
 
         Returns:
-            The id of the run.
+            The id of the run; what is wrong with those branches that the server leaves out, empty when it runs all.
 
         Raises:
-            InputError: The server refuses the graph; says which nodes are wrong.
+            InputError: The server refuses the whole graph; says which nodes are wrong.
         """
         async with self._request("POST", "/prompt", json={"prompt": prompt, "client_id": client_id}) as response:
             if response.status == 400:
                 raise InputError(_refusal(await _body(response), prompt))
             await self._check(response)
-            return (await _body(response))["prompt_id"]
+            body = await _body(response)
+            return body["prompt_id"], _faults(body, prompt)
 
     async def history(self, prompt_id: str) -> dict[str, Any] | None:
         """What the server keeps of a run that has ended; None before that."""
@@ -248,13 +265,36 @@ async def _body(response: aiohttp.ClientResponse) -> dict[str, Any]:
     return body
 
 
+def _input_names(schema: dict[str, Any], values: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Names of a schema's inputs, of a dynamic one those that its value brings."""
+    for section in ("required", "optional"):
+        for name, (kind, *options) in (schema.get(section) or {}).items():
+            name = prefix + name
+            yield name
+            if kind == _DYNAMIC_COMBO:
+                for option in options[0]["options"]:
+                    if option["key"] == values.get(name):
+                        yield from _input_names(option["inputs"], values, f"{name}.")
+            elif isinstance(kind, str) and kind.startswith(_DYNAMIC):
+                yield f"{name}.*"
+
+
+def _faults(body: dict[str, Any], prompt: dict[str, Any]) -> list[str]:
+    """What is wrong with nodes: node, message, input; each fault once."""
+    found = []
+    for node_id, node in (body.get("node_errors") or {}).items():
+        for fault in node.get("errors", ()):
+            text = f"{fault.get('message', '')}: {fault.get('details', '')}"
+            name = (fault.get("extra_info") or {}).get("input_name", "")
+            where = "" if name in text else f", input {name}"
+            found.append(f"{node_name(prompt, node_id)}: {text.rstrip('.: ')}{where}.")
+    return list(dict.fromkeys(found))
+
+
 def _refusal(body: dict[str, Any], prompt: dict[str, Any]) -> str:
     """Why a graph was refused, in one line."""
     error = body.get("error") or {}
-    parts = []
-    for node_id, node in (body.get("node_errors") or {}).items():
-        for fault in dict.fromkeys(f"{fault['message']}: {fault['details']}" for fault in node.get("errors", ())):
-            parts.append(f"{node_name(prompt, node_id)}: {fault}.")
+    parts = _faults(body, prompt)
     text = error.get("message", "no reason given") if isinstance(error, dict) else str(error)
     details = error.get("details", "") if isinstance(error, dict) and not parts else ""
     return " ".join(["ComfyUI refuses the graph:", *(parts or [f"{text}. {details}".strip()])])

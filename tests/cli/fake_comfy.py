@@ -25,9 +25,17 @@ class FakeComfy:
     Args:
         play: What happens once a graph is queued and somebody listens; it ends with :meth:`finish`.
         refusal: Answer to a queued graph, with HTTP 400; None accepts it.
+        node_errors: What is wrong with branches that are left out of an accepted graph.
+        classes: Inputs of each class, as ``/object_info`` tells them.
     """
 
-    def __init__(self, play: Play | None = None, refusal: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        play: Play | None = None,
+        refusal: dict[str, Any] | None = None,
+        node_errors: dict[str, Any] | None = None,
+        classes: dict[str, Any] | None = None,
+    ) -> None:
         self.url = ""
         self.prompts: list[dict[str, Any]] = []
         """Graphs that were queued."""
@@ -39,6 +47,7 @@ class FakeComfy:
         """Requests to stop something."""
         self._history: dict[str, Any] = {}
         self._play, self._refusal = play, refusal
+        self._node_errors, self._classes = node_errors or {}, classes or {}
         self._queued, self._listening, self._started = threading.Event(), asyncio.Event(), threading.Event()
         self._running = False
         self._socket: web.WebSocketResponse | None = None
@@ -90,6 +99,7 @@ class FakeComfy:
             [
                 web.get("/ws", self._on_socket),
                 web.post("/prompt", self._on_prompt),
+                web.get("/object_info/{name}", self._on_object_info),
                 web.get("/history/{id}", self._on_history),
                 web.get("/queue", self._on_queue),
                 web.post("/queue", self._on_stop),
@@ -122,7 +132,11 @@ class FakeComfy:
             return web.json_response(self._refusal, status=400)
         self._running = True
         self._task = asyncio.ensure_future(self._run())
-        return web.json_response({"prompt_id": PROMPT_ID, "number": 0, "node_errors": {}})
+        return web.json_response({"prompt_id": PROMPT_ID, "number": 0, "node_errors": self._node_errors})
+
+    async def _on_object_info(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        return web.json_response({name: {"input": self._classes[name]}} if name in self._classes else {})
 
     async def _run(self) -> None:
         await self._listening.wait()

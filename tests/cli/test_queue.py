@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ pytest.importorskip("aiohttp", reason="the command queue needs aiohttp")
 
 from lingbot_core.cli import comfy_server, main  # noqa: E402
 from lingbot_core.cli.comfy_job import result_files  # noqa: E402
-from lingbot_core.cli.queue import parse_value  # noqa: E402
+from lingbot_core.cli.prompt_graph import parse_value  # noqa: E402
 from tests.cli.fake_comfy import PROMPT_ID, FakeComfy  # noqa: E402
 
 GRAPH = {
@@ -27,6 +28,23 @@ GRAPH = {
     "3": {"class_type": "Text", "inputs": {"text": "hello"}, "_meta": {"title": "v1.0 text"}},
     "4": {"class_type": "Text", "inputs": {"text": ["3", 0]}},
 }
+
+NUMBER = ["INT", {"default": 1}]
+WIDE = {"required": {"width": NUMBER}}
+CLASSES = {
+    "Sampler": {
+        "required": {"model": ["MODEL"], "blocks": NUMBER},
+        "optional": {
+            "flag": ["BOOLEAN"],
+            "size": [
+                "COMFY_DYNAMICCOMBO_V3",
+                {"options": [{"key": "wide", "inputs": WIDE}, {"key": "a", "inputs": {}}]},
+            ],
+            "images": ["COMFY_AUTOGROW_V3", {}],
+        },
+    }
+}
+"""The server's own list of inputs; it knows one of the classes."""
 
 VIDEO = {"filename": "a.mp4", "subfolder": "", "type": "output"}
 STATS = {"filename": "stats_a.json", "subfolder": "deep/er", "type": "output"}
@@ -156,6 +174,43 @@ def test_queue_set_when_wrong_is_refused_before_anything_is_sent(
     assert part in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["flag", "size", "images.image0", "size.width"])
+def test_queue_set_when_the_server_knows_the_new_input_sends_it(graph_file: Path, outputs: Path, name: str) -> None:
+    with FakeComfy(succeed, classes=CLASSES) as server:
+        assert queue(graph_file, outputs, server, "--set", f"2.{name}=1", "--set", "2.size=wide") == 0
+    assert server.prompts[0]["2"]["inputs"][name] == ("wide" if name == "size" else 1)
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "advice"),
+    [
+        ("--set", "block", "Did you mean blocks?"),
+        ("--set", "size.width", ""),
+        ("--upload", "modle", "Did you mean model?"),
+    ],
+)
+def test_queue_when_the_server_knows_no_such_input_names_the_nearest(
+    graph_file: Path, outputs: Path, option: str, name: str, advice: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FakeComfy(succeed, classes=CLASSES) as server:
+        assert queue(graph_file, outputs, server, option, f"Sampler.{name}=3") == 2
+    assert not server.prompts and not server.uploads
+    expected = (
+        f"lingbot-world: error: The option {option} names an input that Sampler (2) does not have. Got: {name}. "
+        f"Needed: one of model, blocks, flag, size, images, images.*. {advice}"
+    )
+    assert capsys.readouterr().err.splitlines() == [expected.strip()]
+
+
+def test_queue_when_aiohttp_is_missing_says_how_to_get_it(
+    graph_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "lingbot_core.cli.comfy_job", raising=False)
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    assert main(["queue", str(graph_file)]) == 1
+    assert "Install it with: pip install aiohttp" in capsys.readouterr().err
+
+
 def test_queue_upload_sends_the_file_and_uses_its_name(graph_file: Path, outputs: Path, tmp_path: Path) -> None:
     photo = tmp_path / "my photo.png"
     photo.write_bytes(b"pixels")
@@ -186,6 +241,28 @@ def test_queue_when_graph_is_refused_names_nodes_and_reasons_in_one_line(
     lines = capsys.readouterr().err.splitlines()
     expected = "ComfyUI refuses the graph: The model (1): Value not in list: variant: 'x' not in ['a', 'b']."
     assert lines == [f"lingbot-world: error: {expected}"]
+
+
+def test_queue_when_a_branch_is_left_out_stops_the_rest_and_says_why(
+    graph_file: Path, outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    faults = [
+        {
+            "message": "Value 0 smaller than min of 1",
+            "details": "blocks",
+            "extra_info": {"input_name": "blocks", "received_value": 0},
+        },
+        {"message": "Broken", "details": "", "extra_info": {"input_name": "model"}},
+    ]
+    with FakeComfy(never_end, node_errors={"2": {"errors": faults, "class_type": "Sampler"}}) as server:
+        assert queue(graph_file, outputs, server) == 2
+    assert server.posted == [("/queue", {"delete": [PROMPT_ID]}), ("/interrupt", {"prompt_id": PROMPT_ID})]
+    expected = (
+        "lingbot-world: error: ComfyUI accepts only a part of the graph, so the run was stopped. "
+        "Sampler (2): Value 0 smaller than min of 1: blocks. Sampler (2): Broken, input model. "
+        "Correct this, or take the nodes that depend on it out of the graph."
+    )
+    assert capsys.readouterr().err.splitlines() == [expected]
 
 
 def test_queue_when_a_class_is_unknown_gives_the_servers_reason(

@@ -87,6 +87,24 @@ def test_workflow_when_queued_writes_its_video(
     check_files(graph, written, videos[0])
 
 
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        ("LingBotStreamingSampler.total_blocks=0", "ComfyUI accepts only a part of the graph, so the run was stopped."),
+        ("LingBotStreamingSampler.total_block=2", "Did you mean total_blocks?"),
+    ],
+)
+def test_workflow_when_an_input_is_wrong_is_not_run(
+    option: str, reason: str, comfy_server: ComfyServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = FOLDER / "api" / "extend-and-redirect.json"  # the branch of its camera preview has no fault
+    options = ["--server", comfy_server.url, "--output-dir", str(tmp_path / "outputs"), "--set", option]
+    assert main(["queue", str(file), *options]) == 2
+    error = capsys.readouterr().err
+    assert reason in error and "LingBotStreamingSampler (5)" in error and "total_blocks" in error
+    assert not (tmp_path / "outputs").exists()
+
+
 def check_video(path: Path) -> None:
     """Size, rate and number of frames."""
     with av.open(str(path)) as video:

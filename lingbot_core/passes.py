@@ -19,7 +19,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lingbot_core.kernels.attention import choose
+from lingbot_core.kernels.attention import Choice, choose
 from lingbot_core.kv_cache import SinkWindowKVCache
 from lingbot_core.models.dit import LingBotDiT
 from lingbot_core.models.dit_config import CameraModulation, RopeAngles, TextContext, TimestepModulation
@@ -75,7 +75,9 @@ class NetworkPasses:
             self._parallel.gather(self._tokens[:, : self._flow.shape[1]], self._flow)
         self._text_id: str | None = None
         self._table = {t: dit.modulation(t) for t in (*schedule.timesteps, schedule.cache_update_timestep)}
-        self._graphs = PassGraphs(weight.device) if _wants_graphs(dit) else None
+        attention = choose(dit.attention, weight.device, weight.dtype, config.head_dim)
+        self._graphs = PassGraphs(weight.device) if records_graphs(attention, weight.device) else None
+        self._has_run: set[str] = set()  # kinds of pass whose kernels are compiled and loaded
 
     @property
     def num_bytes(self) -> int:
@@ -141,8 +143,11 @@ class NetworkPasses:
             return
         if not self._graphs.replay(kind, self._cache.num_visible_chunks(index)):
             self._launch(kind, index)
+        self._has_run.add(kind)
         # The GPU is busy now, and the host would only wait.
         for chunk_index, kind in ((index, "denoise"), (index, "update_cache"), (index + 1, "denoise")):
+            if kind not in self._has_run:  # a kernel's first launch loads it, which cannot be recorded
+                continue
             visible = self._cache.num_visible_chunks(chunk_index)
             if self._graphs.record(kind, visible, lambda: self._launch(kind, chunk_index)):  # noqa: B023 - runs now
                 return
@@ -207,15 +212,14 @@ class PassGraphs:
         return True
 
 
-def _wants_graphs(dit: LingBotDiT) -> bool:
-    weight = dit.patch_embedding.weight
-    if weight.device.type != "cuda" or os.environ.get(VARIABLE, "").strip() == "0":
+def records_graphs(attention: Choice, device: torch.device) -> bool:
+    """Whether passes with an attention backend on a device are recorded; why not is logged."""
+    if device.type != "cuda" or os.environ.get(VARIABLE, "").strip() == "0":
         return False
     allocator = torch.cuda.get_allocator_backend()
     if allocator != "native":  # what a graph allocates there, Triton does not take for GPU memory
         _log.info("No CUDA graphs: torch runs with its allocator %s.", allocator)
         return False
-    attention = choose(dit.attention, weight.device, weight.dtype, dit.config.head_dim)
     if not attention.is_capturable:
         _log.warning("CUDA graphs cannot record %s; going on without them, which is slower.", attention.label)
     return attention.is_capturable

@@ -65,6 +65,11 @@ class ChunkStats:
     reused: bool = False
     """True when the chunk was read from the journal; the times are those of its making."""
 
+    @property
+    def total_ms(self) -> float:
+        """Sum of the stages."""
+        return self.encode_ms + self.diffuse_ms + self.decode_ms + self.finalize_ms
+
     @classmethod
     def from_dict(cls, stats: Mapping[str, object]) -> ChunkStats:
         """Stats from their fields, as a record keeps them; fields that this version does not know are left out."""
@@ -77,9 +82,8 @@ class ChunkStats:
     def as_dict(self) -> dict[str, object]:
         """The stats as one JSON object, ``total_ms``, ``total_ms_wo_finalize`` and ``fps`` included."""
         fields = asdict(self)
-        total_ms = self.encode_ms + self.diffuse_ms + self.decode_ms + self.finalize_ms
         stages = {name: fields.pop(name) for name in list(fields)[:5]}
-        totals = {"total_ms": total_ms, "total_ms_wo_finalize": total_ms - self.finalize_ms}
+        totals = {"total_ms": self.total_ms, "total_ms_wo_finalize": self.total_ms - self.finalize_ms}
         fps = 1000.0 * self.num_frames / self.wall_ms if self.wall_ms > 0 else 0.0
         fields["pass_ms"] = [round(value, 4) for value in self.pass_ms]
         merged = {**stages, **totals, **fields, "fps": fps}

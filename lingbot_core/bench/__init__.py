@@ -68,7 +68,7 @@ def _rollouts(args: argparse.Namespace, settings: RunSettings, say: Say) -> Sect
     say(f"Measuring {args.slug}: {args.rollouts} rollouts of {num_chunks} chunks, after one discarded.")
     compared_body, compared_data = "", {}
     if args.reference is None:
-        measured = rollouts.measure(build(), num_chunks, args.rollouts, size, say)
+        times = rollouts.measure(build(), num_chunks, args.rollouts, size, say)
     else:
         plan = comparison.Plan(
             num_chunks, args.reference_chunks or capacity, args.rollouts, args.reference_order, args.compare
@@ -78,10 +78,11 @@ def _rollouts(args: argparse.Namespace, settings: RunSettings, say: Say) -> Sect
         compared = comparison.compared_chunks(both, indices, capacity)
         compared_body = f"\n\n{comparison.comparison_markdown(both, compared)}"
         compared_data = comparison.comparison_data(both, compared)
-        measured = both.own
-    rows = rollouts.summarise(measured, capacity)
-    body, data = rollouts.rollouts_markdown(rows) + compared_body, {**rollouts.rollouts_data(rows), **compared_data}
-    return _section(args, settings, "", body, data, rollouts=f"{len(measured)}, after one that is not counted")
+        times = rollouts.OwnTimes(both.own, both.new_photo)
+    body = rollouts.rollouts_markdown(times, capacity) + compared_body
+    data = {**rollouts.rollouts_data(times, capacity), **compared_data}
+    counted = f"{len(times.known_photo)}, after one that is not counted"
+    return _section(args, settings, "", body, data, rollouts=counted)
 
 
 def _several_gpus(args: argparse.Namespace, settings: RunSettings, say: Say) -> Section:
@@ -110,10 +111,11 @@ def _several_gpus(args: argparse.Namespace, settings: RunSettings, say: Say) -> 
     )
     found = turns.measure(setup, args.num_gpus, num_reference, indices, say)
     scaled, compared = turns.scaled_chunks(found, indices), turns.compare_turns(found, indices, capacity)
-    rows = rollouts.summarise(found.measured().own, capacity)
-    body = f"{rollouts.rollouts_markdown(rows)}\n\n{turns.several_markdown(found, scaled, compared)}"
-    data = {**rollouts.rollouts_data(rows), **turns.several_data(found, scaled, compared)}
-    facts = {"GPUs": args.num_gpus, "rollouts": f"{len(found.measured().own)}, after one of each turn not counted"}
+    times = rollouts.OwnTimes(found.measured().own, found.measured().new_photo)
+    body = f"{rollouts.rollouts_markdown(times, capacity)}\n\n{turns.several_markdown(found, scaled, compared)}"
+    data = {**rollouts.rollouts_data(times, capacity), **turns.several_data(found, scaled, compared)}
+    counted = f"{len(times.known_photo)}, after one of each turn not counted"
+    facts = {"GPUs": args.num_gpus, "rollouts": counted}
     return _section(args, settings, f"{args.num_gpus} GPUs: ", body, data, **facts)
 
 

@@ -9,6 +9,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -23,10 +24,13 @@ from lingbot_core.stats import DeviceMark
 
 LINEAR, ATTENTION, TEXT, ELEMENTWISE, COPIES = "linear layers", "attention", "text attention", "elementwise", "copies"
 GAPS = "gaps"
-"""Time in which no kernel ran."""
+"""Time between the first kernel and the last in which none ran."""
 
 REPEATS = 7
 """Runs of a part; its time is their median."""
+
+WARM_UP_MS = 500.0
+"""About how long a part runs before it is timed or profiled: clocks fall under load, and rates are measured so, too."""
 
 NAMED_KERNELS = 12
 """Kernels that are listed one by one."""
@@ -79,6 +83,14 @@ def busy_ms(runs: Sequence[KernelRun]) -> float:
     return total_us / 1e3
 
 
+def gaps_ms(runs: Sequence[KernelRun]) -> float:
+    """Time from the first start to the last end in which none of them ran."""
+    if not runs:
+        return 0.0
+    span_us = max(run.start_us + run.duration_us for run in runs) - min(run.start_us for run in runs)
+    return span_us / 1e3 - busy_ms(runs)
+
+
 @dataclass(frozen=True)
 class GroupRow:
     """A group of kernels in one part of a chunk's work."""
@@ -106,7 +118,7 @@ class Breakdown:
     visible_tokens: int
     rows: list[GroupRow]
     wall_ms: dict[str, float]
-    """Time of each part, without the profiler."""
+    """Time of each part, without the profiler; groups and gaps are those of one run with it."""
 
     kernels: dict[str, list[tuple[str, int, float]]]
     """Of each part: kernel, runs, ms together; the longest first."""
@@ -133,7 +145,7 @@ class Ceilings:
         config, model = self._model.dit.config, self._model
         if item.num_keys not in self._attention_ms:
             shape = self.num_tokens, item.num_keys, config.num_heads, config.head_dim
-            self._attention_ms[item.num_keys] = attention_ms(model.device, model.dtype, *shape)
+            self._attention_ms[item.num_keys] = attention_ms(model.attention.attend, model.device, model.dtype, *shape)
         return item.count * self._attention_ms[item.num_keys]
 
     def bytes_ms(self, num_bytes: float) -> float:
@@ -170,12 +182,12 @@ def measure(model: LoadedModel, chunk_index: int, frame_size: tuple[int, int]) -
     """
     probe = PassProbe(model, chunk_index, frame_size)
     wall = {part: _wall_ms(probe, part, model.device) for part in work.PARTS}
-    runs = {part: _profile(probe, part, model.device) for part in work.PARTS}
+    runs = {part: _profile(probe, part, wall[part], model.device) for part in work.PARTS}
     visible = probe.num_visible_tokens
     num_tokens = probe.num_tokens
     del probe
     ceilings = Ceilings(model, num_tokens)
-    rows = [row for part in work.PARTS for row in rows_of(model, part, runs[part], wall[part], visible, ceilings)]
+    rows = [row for part in work.PARTS for row in rows_of(model, part, runs[part], visible, ceilings)]
     kernels: dict[str, list[tuple[str, int, float]]] = {part: kernel_totals(runs[part]) for part in work.PARTS}
     return Breakdown(chunk_index, visible, rows, dict(wall), kernels, ceilings.rates())
 
@@ -184,7 +196,6 @@ def rows_of(
     model: LoadedModel,
     part: work.Part,
     runs: Sequence[KernelRun],
-    wall_ms: float,
     visible_tokens: int,
     ceilings: Ceilings,
 ) -> list[GroupRow]:
@@ -219,7 +230,7 @@ def rows_of(
     amount = f"{num_bytes / 1e9:.2f} GB" if num_bytes else ""
     rows.append(GroupRow(part, ELEMENTWISE, times.get(ELEMENTWISE, 0.0), ceiling, amount))
     rows.append(GroupRow(part, COPIES, times.get(COPIES, 0.0), None, ""))
-    rows.append(GroupRow(part, GAPS, wall_ms - busy_ms(runs), None, ""))
+    rows.append(GroupRow(part, GAPS, gaps_ms(runs), None, ""))
     return rows
 
 
@@ -232,18 +243,27 @@ def kernel_totals(runs: Sequence[KernelRun]) -> list[tuple[str, int, float]]:
 
 
 def _wall_ms(probe: PassProbe, part: work.Part, device: torch.device) -> float:
-    """Median time of a part, each run finished before the next."""
-    times = []
+    """Median time of a part, one run behind the other."""
+    start = DeviceMark(device)
+    probe.run(part)
+    _warm_up(probe, part, DeviceMark(device).milliseconds_since(start))
+    marks = [DeviceMark(device)]
     for _ in range(REPEATS):
-        start = DeviceMark(device)
         probe.run(part)
-        times.append(DeviceMark(device).milliseconds_since(start))
-    return statistics.median(times)
+        marks.append(DeviceMark(device))
+    return statistics.median(end.milliseconds_since(start) for start, end in pairwise(marks))
 
 
-def _profile(probe: PassProbe, part: work.Part, device: torch.device) -> list[KernelRun]:
-    """What ran on the GPU in one run of a part."""
+def _warm_up(probe: PassProbe, part: work.Part, part_ms: float) -> None:
+    """Run a part, which takes so long, for a while."""
+    for _ in range(max(1, round(WARM_UP_MS / max(part_ms, 1.0)))):
+        probe.run(part)
+
+
+def _profile(probe: PassProbe, part: work.Part, part_ms: float, device: torch.device) -> list[KernelRun]:
+    """What ran on the GPU in one run of a part, which takes about so long."""
     for activities in ([ProfilerActivity.CUDA], [ProfilerActivity.CPU, ProfilerActivity.CUDA]):
+        _warm_up(probe, part, part_ms)
         torch.cuda.synchronize(device)
         with profile(activities=activities) as profiler:
             probe.run(part)
@@ -277,8 +297,10 @@ def breakdown_markdown(found: Breakdown) -> str:
     lines = [
         f"### Where the time goes: chunk {found.chunk_index}, {found.visible_tokens} visible tokens",
         "",
-        "The camera branch runs once per chunk, the denoising pass four times, the cache update once. At best: the "
-        "same work at the rates below, which the card reaches on each shape alone in the same run.",
+        "The camera branch runs once per chunk, the denoising pass four times, the cache update once. Their times are "
+        "medians of runs one behind the other; groups, and gaps between kernels, are those of one run under the "
+        "profiler. At best: the same work at the rates below, which the card reaches on each shape alone in the same "
+        "process, attention by the same backend.",
         "",
         table(["part and group", "ms", "work", "at best ms", "of that"], cells),
         "",

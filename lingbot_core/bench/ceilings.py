@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from lingbot_core.kernels.attention import Attend
 from lingbot_core.kernels.fp8 import RowScaled, fp8_linear, quantise_rows
 from lingbot_core.stats import DeviceMark
 
@@ -92,14 +92,17 @@ def copy_tbps(device: torch.device, num_bytes: int = COPY_BYTES) -> float:
 
 
 def attention_ms(
-    device: torch.device, dtype: torch.dtype, num_queries: int, num_keys: int, num_heads: int, head_dim: int
+    attend: Attend,
+    device: torch.device,
+    dtype: torch.dtype,
+    num_queries: int,
+    num_keys: int,
+    num_heads: int,
+    head_dim: int,
 ) -> float:
-    """Time of torch's best exact attention, cuDNN where there is a choice, laid out as the network has it."""
+    """Time of attention by a backend, laid out as the network has it."""
     q, k, v = (_normal((n, num_heads, head_dim), device, dtype) for n in (num_queries, num_keys, num_keys))
-    q, k, v = (tensor.transpose(0, 1)[None] for tensor in (q, k, v))  # [1, N, L, D]
-    backends = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]
-    with sdpa_kernel([*backends, SDPBackend.MATH], set_priority=True):
-        return time_ms(lambda _: F.scaled_dot_product_attention(q, k, v), device)
+    return time_ms(lambda _: attend(q, k, v), device)
 
 
 def _normal(shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:

@@ -81,6 +81,9 @@ class Measured:
     own: list[list[ChunkStats]] = field(default_factory=list)
     """Our rollouts."""
 
+    new_photo: list[ChunkStats] = field(default_factory=list)
+    """First chunks of a rollout of ours that has to encode its photo."""
+
     reference: list[list[ReferenceChunk]] = field(default_factory=list)
     """Their rollouts."""
 
@@ -140,6 +143,7 @@ def compare(
             runner.run_own(own)
             runner.run_reference(reference)
         runner.rate("after", model)
+        measured.new_photo = own.run_new_photo()
         own.close()
         reference.close()
         return measured
@@ -183,6 +187,7 @@ class _Runner:
         self.rate(when, model)
         for _ in range(self._plan.num_rollouts):
             self.run_own(own)
+        self._measured.new_photo = own.run_new_photo()
         own.close()
 
     def run_own(self, own: OwnRollouts) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lingbot_core.errors import LingBotError
+from lingbot_core.executor.processes import children_of
 
 _log = logging.getLogger(__name__)
 
@@ -33,21 +34,33 @@ def run_module(arguments: Sequence[str], what: str, timeout_sec: float, environm
     """
     root = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    process = subprocess.Popen(
+        [sys.executable, "-m", *arguments],
+        env={**os.environ, **environment, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
-        process = subprocess.run(
-            [sys.executable, "-m", *arguments],
-            env={**os.environ, **environment, "PYTHONPATH": path},
-            capture_output=True,
-            text=True,
-            timeout=timeout_sec,
-            check=False,
-        )
+        output, errors = process.communicate(timeout=timeout_sec)
     except subprocess.TimeoutExpired as error:
         raise LingBotError(f"{what} took longer than {timeout_sec:.0f} s.", do="Choose a smaller size.") from error
+    finally:
+        _kill(process)
     if process.returncode != 0:
-        _log.error("The process wrote:\n%s", process.stderr)
-        raise LingBotError(f"{what} failed.", got=_last_words(process.stderr) or str(process.returncode))
-    return process.stdout
+        _log.error("The process wrote:\n%s", errors)
+        raise LingBotError(f"{what} failed.", got=_last_words(errors) or str(process.returncode))
+    return output
+
+
+def _kill(process: subprocess.Popen) -> None:
+    """End a process that still runs, and all that it has started, which may hold GPUs."""
+    if process.poll() is not None:
+        return
+    for child in children_of(process.pid):
+        child.kill()
+    process.kill()
+    process.communicate()
 
 
 def _last_words(text: str) -> str:

@@ -17,8 +17,10 @@ import torch
 
 from lingbot_core.errors import OutputError
 from lingbot_core.kernels.attention import choose
+from lingbot_core.kernels.choice import runs_triton
 from lingbot_core.models.dit import LingBotDiT
 from lingbot_core.options import RunSettings
+from lingbot_core.passes import records_graphs
 from lingbot_core.random_weights import SIZES
 from lingbot_core.timeline import CHUNK_LATENT_FRAMES
 
@@ -107,12 +109,15 @@ def environment(settings: RunSettings, slug: str, size: str, frame_size: tuple[i
     config, device = SIZES[size].dit, settings.device
     with torch.device("meta"):
         num_parameters = sum(parameter.numel() for parameter in LingBotDiT(config).parameters())
+    attention = choose(settings.attention, device, settings.dtype, config.head_dim)
     window, sink = (chunks * CHUNK_LATENT_FRAMES for chunks in (settings.window_chunks, settings.sink_chunks))
     return {
         "variant": slug,
         "network": f"{size}, {num_parameters / 1e9:.2f} B parameters, random weights",
         "precision": settings.precision,
-        "attention": choose(settings.attention, device, settings.dtype, config.head_dim).label,
+        "attention": attention.label,
+        "kernels": "Triton" if runs_triton(device) else "torch",
+        "CUDA graphs": "yes" if records_graphs(attention, device) else "no",
         "frame": "{}x{}".format(*frame_size),
         "window + sink": f"{window} + {sink} latent frames",
         "hardware": hardware(device),

@@ -53,6 +53,7 @@ def run_own(setup: TurnSetup, device: torch.device) -> dict[str, Any]:
         own.run()
         result["card"] = _card(device, config, num_tokens)
         result["own"] = [[asdict(stats) for stats in own.run()] for _ in range(setup.num_rollouts)]
+        result["new_photo"] = [asdict(stats) for stats in own.run_new_photo()]
         executor.stop()
     result["peak_gib"] = memory_gib(device)[2]
     group.close()
@@ -102,6 +103,7 @@ def _options(setup: TurnSetup, device: torch.device) -> ModelOptions:
 def _nothing(bytes_per_pass: int) -> dict[str, Any]:
     return {
         "own": [],
+        "new_photo": [],
         "reference": [],
         "card": "",
         "first_chunk_sec": 0.0,

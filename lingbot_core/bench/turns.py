@@ -63,6 +63,9 @@ class Turn:
     own: list[list[ChunkStats]]
     """Our rollouts; empty in a turn of theirs."""
 
+    new_photo: list[ChunkStats]
+    """First chunks of a rollout of ours that has to encode its photo; empty in a turn of theirs."""
+
     reference: list[list[ReferenceChunk]]
     """Their rollouts; empty in a turn of ours."""
 
@@ -88,10 +91,16 @@ class SeveralGpus:
     one_gpu: Turn
     reference: Turn | None
 
+    def turns(self) -> list[tuple[str, Turn]]:
+        """Each turn, with the engine's name."""
+        own = [("ours", turn) for turn in self.own] + [("ours, one GPU", self.one_gpu)]
+        return own if self.reference is None else [*own, (NAME, self.reference)]
+
     def measured(self) -> Measured:
         """Rollouts of both engines on several GPUs."""
         rollouts = [rollout for turn in self.own for rollout in turn.own]
-        return Measured(own=rollouts, reference=self.reference.reference if self.reference else [])
+        reference = self.reference.reference if self.reference else []
+        return Measured(own=rollouts, new_photo=self.own[-1].new_photo, reference=reference)
 
 
 def measure(setup: TurnSetup, num_gpus: int, reference_chunks: int, compared: Sequence[int], say: Say) -> SeveralGpus:
@@ -138,6 +147,7 @@ def _read_turn(ranks: Sequence[dict[str, Any]]) -> Turn:
     first = ranks[0]
     return Turn(
         own=[[ChunkStats.from_dict(chunk) for chunk in rollout] for rollout in first["own"]],
+        new_photo=[ChunkStats.from_dict(chunk) for chunk in first["new_photo"]],
         reference=[[ReferenceChunk(**chunk) for chunk in rollout] for rollout in first["reference"]],
         peak_gib=[rank["peak_gib"] for rank in ranks],
         bytes_per_pass=first["bytes_per_pass"],
@@ -196,9 +206,6 @@ def several_markdown(found: SeveralGpus, scaled: Sequence[ScaledChunk], compared
         ]
         for row in scaled
     ]
-    turns = [("ours", turn) for turn in found.own] + [("ours, one GPU", found.one_gpu)]
-    if found.reference is not None:
-        turns.append((NAME, found.reference))
     lines = [
         f"### On {num_gpus} GPUs",
         "",
@@ -209,7 +216,10 @@ def several_markdown(found: SeveralGpus, scaled: Sequence[ScaledChunk], compared
         table(headings, cells),
         "",
         f"- sent by each GPU in a denoising pass, and as much received: {found.own[0].bytes_per_pass / 1e9:.2f} GB",
-        *(f"- {name}: peak GiB by GPU {_numbers(turn.peak_gib)}; card before: {turn.card}" for name, turn in turns),
+        *(
+            f"- {name}: peak GiB by GPU {_numbers(turn.peak_gib)}; card before: {turn.card}"
+            for name, turn in found.turns()
+        ),
     ]
     if found.reference is None:
         return "\n".join(lines)
@@ -228,6 +238,7 @@ def several_data(
         "compared": [asdict(row) for row in compared],
         "bytes_per_pass": found.own[0].bytes_per_pass,
         "peak_gib": [turn.peak_gib for turn in found.own],
+        "turns": [{"engine": name, **asdict(turn)} for name, turn in found.turns()],
     }
 
 

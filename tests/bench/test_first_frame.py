@@ -25,11 +25,24 @@ SETUP = Setup(SLUG, "tiny", "tiny", None, "auto", "cpu", 6, 0, 32, 48)
 TIMES = FirstFrame(2.5, 0.5, 20.0, {"encode": 100.0, "diffuse": 1000.0, "decode": 50.0, "finalize": 200.0})
 
 
-def answer(monkeypatch: pytest.MonkeyPatch, process: subprocess.CompletedProcess) -> list[dict[str, str]]:
+class Answer:
+    """Stands for a process that has ended."""
+
+    def __init__(self, returncode: int, output: str = "", errors: str = "") -> None:
+        self.returncode, self._printed = returncode, (output, errors)
+
+    def communicate(self, timeout: float) -> tuple[str, str]:
+        return self._printed
+
+    def poll(self) -> int:
+        return self.returncode
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, process: Answer) -> list[dict[str, str]]:
     """Let no process be started; gives the environments of those that would have been."""
     environments: list[dict[str, str]] = []
 
-    def run(command: list[str], env: dict[str, str], **_: object) -> subprocess.CompletedProcess:
+    def start(command: list[str], env: dict[str, str], **_: object) -> Answer:
         assert command[:2] == [sys.executable, "-m"]
         assert Setup(**json.loads(command[3])) == SETUP
         assert abs(float(command[4]) - time.time()) < 60
@@ -38,7 +51,7 @@ def answer(monkeypatch: pytest.MonkeyPatch, process: subprocess.CompletedProcess
         environments.append(env)
         return process
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "Popen", start)
     return environments
 
 
@@ -66,7 +79,7 @@ def test_process_prints_its_times_last(capsys: pytest.CaptureFixture) -> None:
 
 def test_second_process_gets_the_caches_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     printed = f"something else\n{json.dumps(TIMES.__dict__)}\n"
-    environments = answer(monkeypatch, subprocess.CompletedProcess([], 0, printed, ""))
+    environments = answer(monkeypatch, Answer(0, printed))
     found = first_frame.measure(SETUP, lambda _: None)
     assert found == {"cold": TIMES, "warm": TIMES}
     cold, warm = environments
@@ -76,7 +89,7 @@ def test_second_process_gets_the_caches_of_the_first(monkeypatch: pytest.MonkeyP
 
 def test_failure_of_the_process_is_told_in_its_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
     stderr = "Traceback\n  a line\nResourceError: Not enough memory on cuda:0.\n"
-    answer(monkeypatch, subprocess.CompletedProcess([], 1, "", stderr))
+    answer(monkeypatch, Answer(1, errors=stderr))
     with pytest.raises(LingBotError, match="Not enough memory on cuda:0"):
         first_frame.measure(SETUP, lambda _: None)
 

@@ -88,6 +88,8 @@ def test_attention_of_more_kernels_than_calls_is_one_group() -> None:
 def test_busy_time_counts_overlaps_once_and_gaps_not() -> None:
     runs = [KernelRun("a", 0, 1000), KernelRun("b", 500, 1000), KernelRun("c", 600, 100), KernelRun("d", 3000, 1000)]
     assert breakdown.busy_ms(runs) == 2.5
+    assert breakdown.gaps_ms(runs) == 1.5
+    assert breakdown.gaps_ms([]) == 0
 
 
 def test_probe_sees_what_the_chunk_sees_and_can_repeat_its_passes() -> None:
@@ -115,7 +117,7 @@ def test_breakdown_sets_each_group_against_the_measured_ceiling(monkeypatch: pyt
     assert rows["linear layers"].ceiling_ms == 0.5 * (6 * CONFIG.num_layers + 2)
     num_bytes = rows["elementwise"].ceiling_ms
     assert num_bytes is not None and num_bytes > 0
-    assert rows["gaps"].time_ms == found.wall_ms["denoising pass"] - 2.0 * len(names)
+    assert rows["gaps"].time_ms == len(names) - 1, "1 ms behind each kernel but the last"
     text = breakdown.breakdown_markdown(found)
     assert "| attention | 12.00 |" in text and "norm_rope_store_kernel" in text
     assert "chunk 1" in text

@@ -10,6 +10,7 @@ import pytest
 
 from lingbot_core.bench import rollouts
 from lingbot_core.cli import main
+from lingbot_core.image_latents import ImageLatents
 from lingbot_core.stats import ChunkStats
 from tests.tiny_engine import build_model
 
@@ -67,8 +68,42 @@ def test_each_rollout_is_computed_from_scratch() -> None:
 
 def test_one_rollout_is_discarded() -> None:
     lines: list[str] = []
-    assert len(rollouts.measure(build_model(), 2, 3, (32, 48), lines.append)) == 3
+    assert len(rollouts.measure(build_model(), 2, 3, (32, 48), lines.append).known_photo) == 3
     assert ["discarded" in line for line in lines] == [True, False, False, False]
+
+
+def test_only_a_new_photo_is_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[object] = []
+    encode_one = ImageLatents._encode_one
+
+    def count(latents: ImageLatents, *arguments: object) -> None:
+        encoded.append(latents)
+        encode_one(latents, *arguments)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(ImageLatents, "_encode_one", count)
+    own = rollouts.OwnRollouts(build_model(), 12, (32, 48))
+    per_rollout = []
+    for run in (own.run, own.run, own.run_new_photo, own.run):
+        before = len(encoded)
+        per_rollout.append((len(run()), len(encoded) - before))
+    own.close()
+    assert per_rollout == [(12, 30), (12, 0), (rollouts.NEW_PHOTO_CHUNKS, 30), (12, 0)]
+    assert len(set(map(id, encoded))) == 2
+
+
+@pytest.mark.parametrize(("count", "shown"), [(4, "100.0 |"), (5, "100.0 (100.0) |")])
+def test_p90_is_shown_from_five_rollouts_on(count: int, shown: str) -> None:
+    times = rollouts.OwnTimes([[stats(0, 100.0)]] * count, [stats(0, 150.0)])
+    text = rollouts.rollouts_markdown(times, 6)
+    assert f"| {shown} 25.0 25.0 25.0 25.0 |" in text and "| 150.0 | 37.5" in text
+    assert ("90th" in text) == (count >= 5)
+    assert "| total | wall |" in text and "| 128.0 | 200.0" in text
+
+
+def test_figures_hold_each_rollout() -> None:
+    data = rollouts.rollouts_data(rollouts.OwnTimes([[stats(0, 100.0)], [stats(0, 110.0)]], [stats(0, 150.0)]), 6)
+    assert [rollout[0]["total_ms"] for rollout in data["known_photo"]] == [128.0, 140.5]  # pyright: ignore
+    assert data["new_photo"][0]["diffuse_ms"] == 150.0  # pyright: ignore
 
 
 def test_bench_writes_table_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -82,4 +117,5 @@ def test_bench_writes_table_and_figures(tmp_path: Path, capsys: pytest.CaptureFi
     assert [chunk["visible_latent_frames"] for chunk in figures["chunks"]] == [3, 6, 6]
     written = (tmp_path / "RESULTS.md").read_text()
     assert written.strip() in shown
-    assert written.count("\n| 2 | 6 |") == 1
+    assert written.count("\n| 2 | 6 |") == 2, "once for the known photo, once for a new one"
+    assert figures["kernels"] == "torch" and figures["CUDA graphs"] == "no"

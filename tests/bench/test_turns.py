@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pytest
 from lingbot_core import bench
 from lingbot_core.bench import turns
 from lingbot_core.bench.flashdreams import ReferenceChunk
+from lingbot_core.bench.processes import run_module
 from lingbot_core.bench.turns import SeveralGpus, Turn, TurnSetup
 from lingbot_core.cli import main
 from lingbot_core.errors import LingBotError
+from lingbot_core.executor.processes import ProcessId
 from lingbot_core.stats import ChunkStats
 
 SLUG = "lingbot-world-fast-taehv-window15-sink3"
@@ -25,14 +28,16 @@ def chunk(index: int, diffuse_ms: float, finalize_ms: float) -> ChunkStats:
 
 
 def own_turn(*rollouts: list[ChunkStats]) -> Turn:
-    return Turn([*rollouts], [], [46.0, 45.5], 1_850_000_000, "700 TFLOP/s", 0.0)
+    return Turn([*rollouts], [], [], [46.0, 45.5], 1_850_000_000, "700 TFLOP/s", 0.0)
 
 
 FOUND = SeveralGpus(
     num_gpus=2,
     own=[own_turn([chunk(0, 400, 90), chunk(1, 700, 180)]), own_turn([chunk(0, 420, 95), chunk(1, 720, 170)])],
     one_gpu=own_turn([chunk(0, 800, 180), chunk(1, 1349, 322)]),
-    reference=Turn([], [[ReferenceChunk(500, 130, 40.0), ReferenceChunk(1000, 250, 41.0)]], [41.0, 41.0], 0, "", 80.0),
+    reference=Turn(
+        [], [], [[ReferenceChunk(500, 130, 40.0), ReferenceChunk(1000, 250, 41.0)]], [41.0, 41.0], 0, "", 80.0
+    ),
 )
 
 
@@ -57,11 +62,27 @@ def test_several_markdown_names_peaks_bytes_and_both_engines() -> None:
 
 
 def test_a_turn_that_fails_says_what_a_rank_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    stderr = "[rank1]: ValueError: no such thing\ntorch elastic has more to say\n"
-    failed = subprocess.CompletedProcess([], 1, "", stderr)
-    monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: failed)
+    program = "import sys; sys.exit('[rank1]: ValueError: no such thing\\ntorch elastic has more to say')"
+    start = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda _, **options: start([sys.executable, "-c", program], **options))
     with pytest.raises(LingBotError, match="A turn on 2 GPUs failed.*ValueError: no such thing"):
         turns.take_turn(SETUP, 2, lambda text: None)
+
+
+def test_a_process_that_takes_too_long_ends_with_all_that_it_has_started(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = (
+        "import os, pathlib, subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session=True)\n"
+        f"pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(child.pid))\n"
+        "time.sleep(60)"
+    )
+    start = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda _, **options: start([sys.executable, "-c", program], **options))
+    with pytest.raises(LingBotError, match="A turn took longer than 3 s"):
+        run_module(["none"], "A turn", 3.0, {})
+    assert ProcessId.of(int((tmp_path / "pid").read_text())) is None
 
 
 def test_bench_on_two_ranks_measures_two_and_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -110,18 +110,22 @@ def redirect_graph() -> Graph:
         "# Extend and redirect\n\n"
         "1. **Run**: six chunks, about four seconds.\n"
         "2. Set `total_blocks` of the sampler to 9 and run: only the three new chunks are computed.\n"
-        "3. Change the last keyframe, say `4.5` into `-4.5`, and run: the path bends from two keyframes before it, at "
-        "3 seconds, so the video is computed anew from chunk 4 on.\n"
-        "4. Undo the change and run: the first video is still there.",
+        "3. Press **Edit path** in LingBot Camera Trajectory, drag the last keyframe to another place, and run. The "
+        "path bends from two keyframes before it, here from 3 seconds: chunks 0 to 3 are kept, and the video is "
+        "computed anew from chunk 4 on.\n"
+        "4. Press **Undo** in the editor and run: the first video is still there.",
         column=0,
-        height=220,
+        height=240,
     )
     graph.note(
-        "# Keyframes\n\n"
-        "Positions are x right, y **down**, z forward. A walk covers about 3.5 units a second. Rotations are "
-        "quaternions x, y, z, w. Before the first and after the last keyframe the camera rests.",
+        "# The path\n\n"
+        "**Edit path** opens the editor: move and turn keyframes in space, or drag them to another time below. Chunks "
+        "that are computed have a blue background there. A walk covers about 3.5 units a second.\n\n"
+        "The editor writes `keyframes`, which can also be written by hand: positions are x right, y **down**, "
+        "z forward, rotations are quaternions x, y, z, w. To go left at the end, make the last position "
+        "`[-4.5, 0, 19.5]`.",
         column=1,
-        height=220,
+        height=240,
     )
     model, photo = graph.add("LingBotWorldLoader", 0, variant=LIGHT_SLUG), graph.add("LoadImage", 0, image=PHOTO)
     text = graph.add("LingBotTextEncode", 1, model=model["model"], prompt=PROMPT)

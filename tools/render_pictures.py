@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures from a real ComfyUI: ``python -m tools.render_pictures``.
+"""Pictures from a real ComfyUI: ``python -m tools.render_pictures [NAME ...]``.
 
-Writes ``workflows/*.jpg`` and, for the README, ``assets/screenshots/*.jpg``. Needs what ``tests/comfy`` needs for its
-browser tests. The running graph uses a tiny checkpoint with random weights, so its picture is noise.
+Writes ``workflows/*.jpg`` and, for the README, ``assets/screenshots/*.jpg``; with names, such as ``core-nodes``,
+``templates`` or ``running``, only those. Needs what ``tests/comfy`` needs for its browser tests. The running graph uses
+a tiny checkpoint with random weights, so its picture is noise.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +43,14 @@ PICTURE_WIDTH = 1280
 """Of what is kept, in pixels."""
 
 
-def main() -> int:
-    """Write all pictures."""
+def main(names: Sequence[str] = ()) -> int:
+    """Write the pictures of these names, or all."""
+    stills = [path for path in sorted(FOLDER.glob("*.json")) if not names or path.stem in names]
+    screenshots = [name for name in ("templates", "running") if not names or name in names]
+    unknown = set(names) - {path.stem for path in stills} - set(screenshots)
+    if unknown:
+        print(f"there are no pictures of {', '.join(sorted(unknown))}", file=sys.stderr)
+        return 2
     host, browser = find_host(), find_browser()
     if isinstance(host, str) or isinstance(browser, str):
         print(host if isinstance(host, str) else browser, file=sys.stderr)
@@ -57,12 +65,18 @@ def main() -> int:
         server = ComfyServer(host, base)
         try:
             client = Client(server)
-            browser.visit(client, [_still(path) for path in sorted(FOLDER.glob("*.json"))], **PAGE)
-            browser.visit(client, [], templates=str(SCREENSHOTS / "templates.jpg"))
-            browser.visit(client, [_running()], **PAGE)
+            if stills:
+                browser.visit(client, [_still(path) for path in stills], **PAGE)
+            if "templates" in screenshots:
+                browser.visit(client, [], templates=str(SCREENSHOTS / "templates.jpg"))
+            if "running" in screenshots:
+                browser.visit(client, [_running()], **PAGE)
         finally:
             server.stop()
-    for path in (*FOLDER.glob("*.jpg"), *SCREENSHOTS.glob("*.jpg")):
+    for path in (
+        *(path.with_suffix(".jpg") for path in stills),
+        *(SCREENSHOTS / f"{name}.jpg" for name in screenshots),
+    ):
         _shrink(path)
     return 0
 
@@ -95,4 +109,4 @@ def _shrink(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

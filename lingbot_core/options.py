@@ -207,6 +207,11 @@ class RunSettings:
         return self.precision == "fp8"
 
     @property
+    def attention_backend(self) -> str:
+        """Name of what ``attention`` comes to for heads of the published size, never ``auto``."""
+        return choose(self.attention, self.device, self.dtype, _HEAD_DIM).name
+
+    @property
     def copies(self) -> tuple[CopyKind, ...]:
         """Our copies of the weights that this run can be loaded from, best first."""
         return _COPIES[self.precision]

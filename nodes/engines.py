@@ -25,6 +25,7 @@ from lingbot_core.journal import RecordStore
 from lingbot_core.stats import ChunkStats
 from lingbot_core.variants import get_variant
 
+from .model_key import ModelKey, model_key
 from .recent import RecentRollouts
 from .tokens import ModelToken, RolloutToken
 
@@ -67,6 +68,8 @@ class Engine:
         before_start: Callable[[Engine], None] = lambda engine: None,
     ) -> None:
         self.token = token
+        """How it is asked for, the last of all ways that come to this model; it is loaded by that."""
+
         self._open_store, self._host, self._before_start = open_store, host, before_start
         self._say: Say = log.info
         self._executor: Executor | None = None
@@ -101,6 +104,11 @@ class Engine:
                     self._drop()
                 self._free_when_done = False
                 self._host.hold(self)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the next session finds its model loaded."""
+        return self._executor is not None
 
     @property
     def num_bytes(self) -> int:
@@ -204,7 +212,7 @@ class Engine:
 
 
 class EngineRegistry:
-    """All engines of the process, by model token, over one store of records.
+    """All engines of the process, one for each model that tokens come to, over one store of records.
 
     Args:
         open_store: Opens the store; called once, when first needed.
@@ -214,7 +222,10 @@ class EngineRegistry:
     def __init__(self, open_store: Callable[[], RecordStore], host: MemoryHost) -> None:
         self._open_store, self._host = open_store, host
         self._store: RecordStore | None = None
-        self._engines: dict[ModelToken, Engine] = {}
+        self._engines: dict[ModelKey, Engine] = {}
+        self._by_token: dict[ModelToken, Engine] = {}
+        """The engine that each token was last given."""
+
         self._lock = threading.Lock()
         self.recent = RecentRollouts()
         """Paths of the newest rollouts."""
@@ -228,11 +239,23 @@ class EngineRegistry:
             return self._store
 
     def engine(self, token: ModelToken) -> Engine:
-        """The engine of a token; it loads nothing before its first session."""
+        """The engine of the model that a token comes to; it loads nothing before its first session.
+
+        Raises:
+            InputError: An option is not possible here.
+            WeightsError: A file that was named is not there.
+        """
         with self._lock:
-            if token not in self._engines:
-                self._engines[token] = Engine(token, lambda: self.store, self._host, self._end_other_processes)
-            return self._engines[token]
+            engine = self._by_token.get(token)
+        if engine is not None and engine.is_loaded:  # what has become of its files since does not matter
+            return engine
+        key = model_key(token)
+        with self._lock:
+            if key not in self._engines:
+                self._engines[key] = Engine(token, lambda: self.store, self._host, self._end_other_processes)
+            engine = self._by_token[token] = self._engines[key]
+            engine.token = token
+            return engine
 
     def _end_other_processes(self, engine: Engine) -> None:
         """One group of processes at a time: all of them would use the same GPUs."""

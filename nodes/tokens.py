@@ -17,7 +17,7 @@ from lingbot_core.options import ModelOptions
 
 @dataclass(frozen=True, repr=False)
 class ModelToken:
-    """A variant and how to load it. Equal tokens mean the same engine."""
+    """A variant and how to find and load it. :mod:`nodes.model_key` tells which tokens mean the same model."""
 
     slug: str
     """The variant."""

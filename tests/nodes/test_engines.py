@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,52 @@ def test_engine_when_token_is_made_again_is_the_same_and_loads_once(registry: En
     assert registry.engine(ModelToken(TOKEN.slug, ModelOptions(device="cpu", precision="bf16"))) is not registry.engine(
         TOKEN
     )
+
+
+def test_engine_when_asked_for_in_other_words_is_the_same_and_is_loaded_by_the_last_ones(
+    registry: EngineRegistry, loads: Loads
+):
+    spellings = [{}, {"allow_download": False}, {"precision": "fp32"}, {"attention": "sdpa"}, {"schedule": "bf16"}]
+    tokens = [ModelToken(TOKEN.slug, ModelOptions(device="cpu", **options)) for options in spellings]
+    for token in tokens:
+        with registry.engine(token).session(quiet):
+            pass
+    assert len(loads.models) == 1 and len({registry.engine(token) for token in tokens}) == 1
+    registry.engine(TOKEN).free_all()
+    with registry.engine(tokens[1]).session(quiet):
+        pass
+    assert [options.allow_download for options in loads.options] == [True, False]
+
+
+def test_engine_when_its_file_is_gone_goes_on_until_it_is_freed(registry: EngineRegistry, tmp_path: Path):
+    path = tmp_path / "vae.safetensors"
+    path.write_bytes(b"")
+    token = ModelToken(TOKEN.slug, ModelOptions(device="cpu", vae_file=path))
+    engine = registry.engine(token)
+    with engine.session(quiet):
+        pass
+    path.unlink()
+    assert registry.engine(token) is engine and engine is not registry.engine(TOKEN)
+    engine.free_all()
+    with pytest.raises(WeightsError, match="does not exist"):
+        registry.engine(token)
+
+
+def test_engine_when_another_file_takes_the_usual_name_loads_that_and_leaves_the_first_alone(
+    registry: EngineRegistry, loads: Loads, tmp_path: Path
+):
+    names, folder = ("wan_2.1_vae.safetensors", "Wan2.1_VAE.safetensors"), tmp_path / "vae"
+    folder.mkdir()
+    (folder / names[0]).write_bytes(b"")
+    options = ModelOptions(device="cpu", model_dirs=(tmp_path,))
+    token, chosen = (ModelToken(TOKEN.slug, replace(options, vae_file=file)) for file in (None, folder / names[0]))
+    engine = registry.engine(token)
+    assert registry.engine(chosen) is engine
+    (folder / names[1]).write_bytes(b"")  # comes before the other
+    assert registry.engine(token) is not engine
+    with registry.engine(chosen).session(quiet):
+        pass
+    assert registry.engine(chosen) is engine and loads.options[-1].vae_file == folder / names[0]
 
 
 def test_session_tells_the_host_before_memory_is_needed_and_after_it_was_taken(

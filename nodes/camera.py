@@ -160,7 +160,7 @@ class LingBotCameraFromPoses(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        files = host.input_files(".npy")
+        files = host.input_arrays()
         return io.Schema(
             node_id="LingBotCameraFromPoses",
             display_name="LingBot Camera From Poses",
@@ -187,7 +187,7 @@ class LingBotCameraFromPoses(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, poses: str, intrinsics: str = DEFAULT_INTRINSICS_CHOICE) -> str:
         digest = hashlib.sha256()
-        for name in sorted({poses, intrinsics} & set(host.input_files(".npy"))):
+        for name in sorted({poses, intrinsics} & set(host.input_arrays())):
             digest.update(name.encode() + host.input_file(name).read_bytes())
         return digest.hexdigest()
 
@@ -258,9 +258,11 @@ class LingBotCameraFrom3DViewer(io.ComfyNode):
     ) -> io.NodeOutput:
         from lingbot_core.camera.viewer import viewer_trajectory
 
-        views = [cameras.get(f"camera_{number}") for number in range(1, NUM_VIEWER_CAMERAS + 1)]
+        sockets = [f"camera_{number}" for number in range(1, NUM_VIEWER_CAMERAS + 1)]
+        views = {socket: cameras[socket] for socket in sockets if cameras.get(socket) is not None}
         camera = viewer_trajectory(
-            [view for view in views if view is not None],
+            list(views.values()),
+            names=[f"the camera at {socket}" for socket in views],
             seconds_between=seconds_between,
             default_fov_deg=fov,
             num_chunks=total_blocks or None,

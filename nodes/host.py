@@ -26,11 +26,14 @@ from lingbot_core.executor.base import PassProgress
 from lingbot_core.journal import Journal
 
 from .engines import Engine, EngineRegistry
+from .folder_files import FolderFiles
 from .routes import CameraRoutes
 
 log = logging.getLogger(__name__)
 
 _MODEL_FOLDERS = ("diffusion_models", "vae", "vae_approx", "text_encoders")
+
+_ARRAYS = FolderFiles(".npy")
 
 # --- folders ----------------------------------------------------------------------------
 
@@ -50,14 +53,13 @@ def input_folder() -> Path:
     return Path(folder_paths.get_input_directory())
 
 
-def input_files(suffix: str) -> list[str]:
-    """Files below the input folder that end in ``suffix``, as paths relative to it, sorted."""
-    folder = input_folder()
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob(f"*{suffix}") if path.is_file())
+def input_arrays() -> list[str]:
+    """The ``.npy`` files below the input folder, as paths relative to it, sorted."""
+    return _ARRAYS.list(input_folder())
 
 
 def input_file(name: str) -> Path:
-    """A file below the input folder, by the name that :func:`input_files` gave it; it may be gone by now.
+    """A file below the input folder, by the name that :func:`input_arrays` gave it; it may be gone by now.
 
     Raises:
         InputError: The name leads out of the input folder; ComfyUI 0.3.64 does not check what comes over HTTP.

@@ -33,6 +33,7 @@ def viewer_trajectory(
     num_chunks: int | None = None,
     easing: str = "linear",
     world_scale: float = DEFAULT_WORLD_SCALE,
+    names: Sequence[str] = (),
 ) -> CameraTrajectory:
     """A smooth path through a viewer's cameras.
 
@@ -43,15 +44,16 @@ def viewer_trajectory(
         num_chunks: Length of the path; None is as long as it takes to reach the last camera.
         easing: One of ``lingbot_core.camera.easing.EASINGS``.
         world_scale: Length that the network sees as 1.
+        names: What messages call the cameras; empty for ``camera 1`` and so on.
 
     Returns:
         The path; its ``source`` is the camera-path JSON.
 
     Raises:
-        InputError: There is no camera, or one cannot be used; names it by its number, from 1.
+        InputError: There is no camera, or one cannot be used; names it.
     """
     times_sec = [seconds_between * index for index in range(len(cameras))]
-    text = viewer_path_json(cameras, times_sec, default_fov_deg, easing=easing, world_scale=world_scale)
+    text = viewer_path_json(cameras, times_sec, default_fov_deg, easing=easing, world_scale=world_scale, names=names)
     return trajectory_from_json(text, num_chunks)
 
 
@@ -62,6 +64,7 @@ def viewer_path_json(
     *,
     easing: str = "linear",
     world_scale: float = DEFAULT_WORLD_SCALE,
+    names: Sequence[str] = (),
 ) -> str:
     """Camera-path JSON with a viewer's cameras as keyframes, not checked yet.
 
@@ -71,18 +74,20 @@ def viewer_path_json(
         default_fov_deg: Vertical field of view of cameras that do not tell theirs.
         easing: One of ``lingbot_core.camera.easing.EASINGS``.
         world_scale: Length that the network sees as 1.
+        names: See :func:`viewer_trajectory`.
 
     Raises:
         InputError: See :func:`viewer_trajectory`.
     """
     if not cameras:
         raise InputError("No camera is connected.", need="at least one camera of a 3D viewer")
-    focals = [_focal_length(camera, number, default_fov_deg) for number, camera in enumerate(cameras, start=1)]
+    names = names or [f"camera {number}" for number in range(1, len(cameras) + 1)]
+    focals = [_focal_length(camera, name, default_fov_deg) for camera, name in zip(cameras, names, strict=True)]
     keyframes = []
-    for number, (camera, focal) in enumerate(zip(cameras, focals, strict=True), start=1):
-        position, (qx, qy, qz, qw) = _pose(camera, number)
+    for camera, name, focal, time_sec in zip(cameras, names, focals, times_sec, strict=True):
+        position, (qx, qy, qz, qw) = _pose(camera, name)
         keyframe = {
-            "time_sec": times_sec[number - 1],
+            "time_sec": time_sec,
             "position": (position[0], -position[1], -position[2]),
             "rotation": (qx, -qy, -qz, qw),
             "zoom": focal / focals[0],
@@ -100,42 +105,43 @@ def viewer_path_json(
     return json.dumps(path)
 
 
-def _focal_length(camera: ViewerCamera, number: int, default_fov_deg: float) -> float:
+def _focal_length(camera: ViewerCamera, name: str, default_fov_deg: float) -> float:
     """Focal length in pixels of a frame of 480 rows."""
     if camera.get("cameraType") == "orthographic":
         raise InputError(
-            f"Camera {number} is orthographic, which the model cannot show.", do="Switch the viewer to perspective."
+            f"{_first_upper(name)} is orthographic, which the model cannot show.",
+            do="Switch the viewer to perspective.",
         )
-    fov_deg = _number(camera.get("fov") or default_fov_deg, f"fov of camera {number}")
-    zoom = _number(camera.get("zoom") or 1.0, f"zoom of camera {number}")
+    fov_deg = _number(camera.get("fov") or default_fov_deg, f"fov of {name}")
+    zoom = _number(camera.get("zoom") or 1.0, f"zoom of {name}")
     if not 0 < fov_deg < 180 or zoom <= 0:
         raise InputError(
-            f"The lens of camera {number} cannot be used.",
+            f"The lens of {name} cannot be used.",
             got=f"fov {fov_deg:g} degrees, zoom {zoom:g}",
             need="a vertical field of view between 0 and 180 degrees and a positive zoom",
         )
     return INTRINSICS_HEIGHT / 2 / math.tan(math.radians(fov_deg) / 2) * zoom
 
 
-def _pose(camera: ViewerCamera, number: int) -> tuple[Point, Quaternion]:
+def _pose(camera: ViewerCamera, name: str) -> tuple[Point, Quaternion]:
     """Position and camera-to-world rotation in the viewer's axes."""
-    position = _point(camera, "position", number)
+    position = _point(camera, "position", name)
     quaternion = camera.get("quaternion")
     if quaternion:
-        values = [_number(quaternion.get(axis), f"quaternion of camera {number}") for axis in "xyzw"]
+        values = [_number(quaternion.get(axis), f"quaternion of {name}") for axis in "xyzw"]
         length = math.hypot(*values)
         if length > 0:
             x, y, z, w = (value / length for value in values)
             return position, (x, y, z, w)
-    return position, _look_at(position, _point(camera, "target", number), number)
+    return position, _look_at(position, _point(camera, "target", name), name)
 
 
-def _look_at(position: Point, target: Point, number: int) -> Quaternion:
+def _look_at(position: Point, target: Point, name: str) -> Quaternion:
     """Rotation of a camera that looks at a point, its head up (+y); looking straight up or down, its right is +x."""
     backward = [a - b for a, b in zip(position, target, strict=True)]
     length = math.hypot(*backward)
     if length == 0:
-        raise InputError(f"Camera {number} stands on the point it looks at.", do="Move it in the 3D viewer.")
+        raise InputError(f"{_first_upper(name)} stands on the point it looks at.", do="Move it in the 3D viewer.")
     bx, by, bz = (value / length for value in backward)
     flat = math.hypot(bx, bz)
     right = (bz / flat, 0.0, -bx / flat) if flat > 1e-9 else (1.0, 0.0, 0.0)
@@ -143,13 +149,13 @@ def _look_at(position: Point, target: Point, number: int) -> Quaternion:
     return quaternion_from_rotation(list(zip(right, up, (bx, by, bz), strict=True)))
 
 
-def _point(camera: ViewerCamera, key: str, number: int) -> Point:
+def _point(camera: ViewerCamera, key: str, name: str) -> Point:
     value = camera.get(key)
     if not isinstance(value, Mapping):
         raise InputError(
-            f"Camera {number} has no {key}.", got=repr(value)[:60], do="Open its 3D viewer once, then queue again."
+            f"{_first_upper(name)} has no {key}.", got=repr(value)[:60], do="Open its 3D viewer once, then queue again."
         )
-    x, y, z = (_number(value.get(axis), f"{key} of camera {number}") for axis in "xyz")
+    x, y, z = (_number(value.get(axis), f"{key} of {name}") for axis in "xyz")
     return x, y, z
 
 
@@ -161,3 +167,8 @@ def _number(value: Any, what: str) -> float:
     if not math.isfinite(number):
         raise InputError(f"The {what} is not a number.", got=repr(value)[:60])
     return number
+
+
+def _first_upper(text: str) -> str:
+    """As the beginning of a sentence."""
+    return text[:1].upper() + text[1:]

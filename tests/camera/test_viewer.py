@@ -88,3 +88,16 @@ def test_source_describes_the_same_path():
 def test_camera_that_cannot_be_used_is_named(cameras, message: str):
     with pytest.raises(InputError, match=message):
         trajectory(*cameras)
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (camera((0, 0, 5), cameraType="orthographic"), "The camera at camera_3 is orthographic"),
+        (camera((0, 0, 5), fov=200), "The lens of the camera at camera_3"),
+        ({"position": point(0, 0, 0)}, "The camera at camera_3 has no target"),
+    ],
+)
+def test_camera_that_cannot_be_used_is_named_as_the_caller_calls_it(broken, message: str):
+    with pytest.raises(InputError, match=message):
+        trajectory(camera((0, 0, 5)), broken, names=["the camera at camera_1", "the camera at camera_3"])

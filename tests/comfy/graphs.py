@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.comfy.client import Graph
+from tests.comfy.client import Client, Graph
+from tests.comfy.comfy_host import ComfyBase
 
 HEIGHT, WIDTH = 64, 96
 """Size of the tests' videos in pixels."""
@@ -66,9 +67,38 @@ def video_graph(
     }
 
 
-def keyframe_camera(last_x: float) -> dict[str, Any]:
-    """A path that ends at ``last_x``; what it is bends the path from 1.5 seconds on, which is chunk 2."""
-    places = ((0, 0, 0), (0.75, 0, 2), (1.5, 0, 4), (2.25, 0, 6), (3, last_x, 8))
+def keyframe_camera(last_x: float, bend_chunk: int = 2, total_blocks: int = 8) -> dict[str, Any]:
+    """A path that ends at ``last_x``; what it is bends the path within ``bend_chunk`` and changes nothing before it."""
+    places = [(0.75 * index, 0, 2 * index) for index in range(bend_chunk + 2)]  # a bend begins two keyframes earlier
+    places.append((0.75 * len(places), last_x, 2 * len(places)))
     keys = ", ".join(f'{{"time_sec": {time}, "position": [{x}, 0, {z}]}}' for time, x, z in places)
     path = f'{{"format": "lingbot-camera-path", "version": 1, "keyframes": [{keys}]}}'
-    return node("LingBotCameraTrajectory", preset="keyframes", total_blocks=8, keyframes=path)
+    return node("LingBotCameraTrajectory", preset="keyframes", total_blocks=total_blocks, keyframes=path)
+
+
+def load_3d(base: ComfyBase, position: tuple[float, float, float], **camera: Any) -> dict[str, Any]:
+    """Core's Load 3D with a camera that looks at the middle of the scene.
+
+    Args:
+        base: Gets the file that it shows.
+        position: Of the camera.
+        camera: More of the camera, as three.js describes it.
+    """
+    models = base.input / "3d"
+    models.mkdir(exist_ok=True)
+    (models / "empty.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", encoding="utf-8")
+    info = {
+        "position": dict(zip("xyz", position, strict=True)),
+        "target": {"x": 0.0, "y": 0.0, "z": 0.0},
+        "zoom": 1,
+        "cameraType": "perspective",
+        **camera,
+    }
+    files = dict.fromkeys(("image", "mask", "normal", "lineart"), "example.png")
+    state = {**files, "recording": "", "camera_info": info}
+    return node("Load3D", model_file="3d/empty.obj", image=state, width=64, height=64)
+
+
+def camera_slot(client: Client) -> int:
+    """Output of Load 3D that is its camera; hosts differ."""
+    return client.get("/object_info/Load3D")["Load3D"]["output"].index("LOAD3D_CAMERA")

@@ -7,8 +7,8 @@ from __future__ import annotations
 import pytest
 
 from tests.comfy.client import Client, Graph, Run
-from tests.comfy.comfy_host import ComfyHost
-from tests.comfy.graphs import CAMERA, MODEL, PHOTO, SAMPLER, TEXT, node, video_graph
+from tests.comfy.comfy_host import ComfyBase, ComfyHost
+from tests.comfy.graphs import CAMERA, MODEL, PHOTO, SAMPLER, TEXT, camera_slot, load_3d, node, video_graph
 
 pytestmark = pytest.mark.comfy
 
@@ -137,6 +137,17 @@ def test_viewer_camera_without_any_camera_says_so(client: Client, graph: Graph) 
     graph[CAMERA] = node("LingBotCameraFrom3DViewer", seconds_between=3.0, fov=50.0, total_blocks=0)
     run = client.run(graph)
     assert run.refusal or "camera" in run.error.lower()
+
+
+def test_viewer_camera_that_cannot_be_used_is_named_by_its_socket(
+    client: Client, comfy_base: ComfyBase, graph: Graph
+) -> None:
+    slot = camera_slot(client)
+    sockets = {"camera_1": ("30", slot), "camera_3": ("31", slot)}
+    graph[CAMERA] = node("LingBotCameraFrom3DViewer", seconds_between=3.0, fov=50.0, total_blocks=0, **sockets)
+    graph["30"] = load_3d(comfy_base, (0.0, 0.0, 5.0))
+    graph["31"] = load_3d(comfy_base, (1.0, 0.0, 5.0), cameraType="orthographic")
+    expect_error(client.run(graph), "The camera at camera_3 is orthographic", "Switch the viewer to perspective.")
 
 
 def test_other_packs_value_on_our_socket_names_the_node_to_use(client: Client, graph: Graph) -> None:

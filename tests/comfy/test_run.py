@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.comfy.client import Client
 from tests.comfy.comfy_host import ComfyBase, ComfyHost
-from tests.comfy.graphs import CAMERA, HEIGHT, SAMPLER, SAVE, TEXT, WIDTH, node, video_graph
+from tests.comfy.graphs import CAMERA, HEIGHT, SAMPLER, SAVE, TEXT, WIDTH, camera_slot, load_3d, node, video_graph
 
 pytestmark = pytest.mark.comfy
 
@@ -138,36 +138,17 @@ def test_pose_files_of_the_input_folder_make_a_path(client: Client, checkpoint: 
 
 
 def test_load_3d_camera_makes_a_path(client: Client, comfy_base: ComfyBase, checkpoint: str, seed: int) -> None:
-    info = client.get("/object_info/Load3D")["Load3D"]
-    slot = info["output"].index("LOAD3D_CAMERA")
-    models = comfy_base.input / "3d"
-    models.mkdir(exist_ok=True)
-    (models / "empty.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", encoding="utf-8")
-    cameras = []
-    for index in range(2):
-        camera = {
-            "position": {"x": float(index), "y": 0.0, "z": 10.0 - 2 * index},
-            "target": {"x": 0.0, "y": 0.0, "z": 0.0},
-            "zoom": 1,
-            "cameraType": "perspective",
-        }
-        files = dict.fromkeys(("image", "mask", "normal", "lineart"), "example.png")
-        state = {**files, "recording": "", "camera_info": camera}
-        cameras.append(node("Load3D", model_file="3d/empty.obj", image=state, width=64, height=64))
-    graph = video_graph(
-        checkpoint,
-        seed,
-        1,
-        camera=node(
-            "LingBotCameraFrom3DViewer",
-            seconds_between=1.0,
-            fov=50.0,
-            total_blocks=2,
-            camera_1=("30", slot),
-            camera_2=("31", slot),
-        ),
+    slot = camera_slot(client)
+    viewer = node(
+        "LingBotCameraFrom3DViewer",
+        seconds_between=1.0,
+        fov=50.0,
+        total_blocks=2,
+        camera_1=("30", slot),
+        camera_2=("31", slot),
     )
-    run = client.run({**graph, "30": cameras[0], "31": cameras[1]})
+    views = {"30": load_3d(comfy_base, (0.0, 0.0, 10.0)), "31": load_3d(comfy_base, (1.0, 0.0, 8.0))}
+    run = client.run({**video_graph(checkpoint, seed, 1, camera=viewer), **views})
     assert run.end == "execution_success", run.error or run.refusal
     assert run.chunks == [(0, 1)]
 

@@ -137,6 +137,10 @@ ONE_RANK = ContextParallel()
 """No other rank: nothing is split, padded or exchanged."""
 
 
+_GPUS_OF_A_MACHINE = 16
+"""The most there are; larger numbers are only suggested to whoever asks for more."""
+
+
 def check_heads(num_heads: int, num_ranks: int) -> None:
     """Check that the heads of a network can be shared out among so many GPUs.
 
@@ -144,7 +148,8 @@ def check_heads(num_heads: int, num_ranks: int) -> None:
         InputError: They cannot; the message lists the numbers that are possible.
     """
     if num_heads % num_ranks:
-        possible = [str(count) for count in range(1, num_heads + 1) if num_heads % count == 0]
+        most = _GPUS_OF_A_MACHINE if num_ranks <= _GPUS_OF_A_MACHINE else num_heads
+        possible = [str(count) for count in range(1, min(most, num_heads) + 1) if num_heads % count == 0]
         raise InputError(
             f"The work of this model cannot be shared by {num_ranks} GPUs.",
             got=f"{num_heads} attention heads",

@@ -25,8 +25,8 @@ from .types import CATEGORY, CameraSocket, ModelSocket
 AUTO = "auto"
 """First choice of every menu: what suits the variant and the machine."""
 
-MAX_GPUS = 16
-"""Of one machine."""
+MAX_GPUS = 10
+"""The most GPUs of one machine among which the 40 attention heads can be shared out."""
 
 EXAMPLES_FOLDER = "lingbot_world"
 """Below ComfyUI's input folder."""
@@ -133,8 +133,9 @@ class LingBotWorldLoader(io.ComfyNode):
                     min=1,
                     max=MAX_GPUS,
                     optional=True,
-                    tooltip="GPUs that work on one video together, of those that ComfyUI sees; a number that divides "
-                    "40: 1, 2, 4, 5, 8. More than 1 starts processes of their own, which stay. Linux only.",
+                    tooltip="GPUs that work on one video together, of those that ComfyUI sees: 1, 2, 4, 5, 8 or 10, "
+                    "the numbers that divide the model's 40 attention heads. More than 1 starts processes of their "
+                    "own, which stay. Linux only.",
                 ),
             ],
             outputs=[

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lingbot_core.context_parallel import ONE_RANK, ContextParallel
+from lingbot_core.context_parallel import ONE_RANK, ContextParallel, check_heads
 from lingbot_core.errors import InputError
 from lingbot_core.kernels.qkv import norm_rope_pack, norm_rope_store, store_exchanged
 from lingbot_core.kv_cache import SinkWindowKVCache
@@ -132,6 +132,15 @@ def test_bytes_per_pass_at_full_size() -> None:
     # 40 layers of q, k, v and output of 2262 tokens in bf16, half of it for the other rank, and 2262 rows of the flow
     assert two == 40 * 4 * 2262 * 5120 * 2 // 2 + 2262 * 64 * 2
     assert eight == 40 * 4 * 566 * 5120 * 2 * 7 // 8 + 7 * 566 * 64 * 2
+
+
+@pytest.mark.parametrize(
+    ("num_ranks", "possible"),
+    [(7, "1, 2, 4, 5, 8, 10"), (16, "1, 2, 4, 5, 8, 10"), (24, "1, 2, 4, 5, 8, 10, 20, 40")],
+)
+def test_check_heads_when_they_do_not_divide_suggests_what_a_machine_may_have(num_ranks: int, possible: str) -> None:
+    with pytest.raises(InputError, match=rf"by {num_ranks} GPUs.*divides them: {possible}\. "):
+        check_heads(40, num_ranks)
 
 
 WITHOUT_DISTRIBUTED = """

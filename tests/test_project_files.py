@@ -9,9 +9,11 @@ import importlib
 import os
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,12 +25,14 @@ from lingbot_core.preflight import estimate_memory
 from lingbot_core.timeline import num_pixel_frames, num_whole_chunks
 from lingbot_core.variants import VARIANTS
 
-# tomli comes with pytest where the standard library has no such module.
+# tomli comes with pytest where the standard library has no such module, yaml with huggingface-hub.
+yaml = importlib.import_module("yaml")
 tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
 ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "assets" / "demo"
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+PROJECT = PYPROJECT["project"]
 CODE_FOLDERS = ("lingbot_core", "nodes", "tests", "tools", "assets")
 SOURCES = sorted(path for folder in CODE_FOLDERS for path in (ROOT / folder).rglob("*.py"))
 
@@ -90,6 +94,59 @@ def test_licence_file_is_the_one_named_in_pyproject() -> None:
 
 def test_changelog_has_the_version_of_pyproject() -> None:
     assert f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def test_registry_fields_are_open_in_the_repository() -> None:
+    comfy = PYPROJECT["tool"]["comfy"]
+    assert comfy["DisplayName"] == "LingBot World"
+    assert comfy["PublisherId"] == comfy["Icon"] == "" and "urls" not in PROJECT
+    minimum = re.fullmatch(r">=(\d+\.\d+\.\d+)", comfy["requires-comfyui"])
+    assert minimum and f"ComfyUI {minimum.group(1)} or newer" in (ROOT / "README.md").read_text("utf-8")
+
+
+def publishing_job() -> dict[str, Any]:
+    """The only job of the workflow that publishes."""
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "publish.yml").read_text("utf-8"))
+    return workflow["jobs"]["publish"]
+
+
+def test_publish_workflow_when_not_switched_on_or_in_a_fork_does_nothing() -> None:
+    condition = publishing_job()["if"]
+    assert "!github.event.repository.fork" in condition
+    assert "vars.COMFY_REGISTRY_PUBLISH == 'true'" in condition
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the workflow runs on Linux")
+def test_publish_workflow_fills_in_the_registry_fields_just_before_publishing(tmp_path: Path) -> None:
+    steps = publishing_job()["steps"]
+    fill, publish = steps[-2:]
+    assert fill["env"] == {"PUBLISHER_ID": "${{ vars.COMFY_PUBLISHER_ID }}"}
+    assert "comfy node publish" in publish["run"] and "uses" not in publish
+    (tmp_path / "tools").mkdir()
+    for name in ("pyproject.toml", "tools/registry_fields.py"):
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    github = {"GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "someone/world", "GITHUB_SHA": "c0ffee"}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+    def run(publisher: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, **github, "PATH": path, "PUBLISHER_ID": publisher}
+        return subprocess.run(["sh", "-c", fill["run"]], cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    refused = run("")
+    assert refused.returncode == 1 and "COMFY_PUBLISHER_ID" in refused.stderr
+    assert (tmp_path / "pyproject.toml").read_bytes() == (ROOT / "pyproject.toml").read_bytes()
+    assert run("some-one").returncode == 0
+    filled = tomllib.loads((tmp_path / "pyproject.toml").read_text("utf-8"))
+    comfy, urls = filled["tool"]["comfy"], filled["project"].pop("urls")
+    assert comfy["PublisherId"] == "some-one"
+    assert comfy["Icon"] == "https://raw.githubusercontent.com/someone/world/c0ffee/assets/icon.png"
+    assert urls["Repository"] == "https://github.com/someone/world"
+    assert filled["project"] == PROJECT
+
+
+def test_registry_icon_is_a_small_square() -> None:
+    with Image.open(ROOT / "assets" / "icon.png") as icon:
+        assert (icon.format, icon.size) == ("PNG", (400, 400))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows keeps no run bit")

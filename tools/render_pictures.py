@@ -2,14 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pictures from a real ComfyUI: ``python -m tools.render_pictures [NAME ...]``.
 
-Writes ``workflows/*.jpg`` and, for the README, ``assets/screenshots/*.jpg``; with names, such as ``core-nodes``,
-``templates`` or ``running``, only those. Needs what ``tests/comfy`` needs for its browser tests. The running graph uses
-a tiny checkpoint with random weights, so its picture is noise.
+Writes ``workflows/*.jpg``, for the README ``assets/screenshots/*.jpg``, and for the registry ``assets/icon.png``; with
+names, such as ``core-nodes``, ``templates``, ``running`` or ``icon``, only those. Needs what ``tests/comfy`` needs for
+its browser tests. The running graph uses a tiny checkpoint with random weights, so its picture is noise.
 """
 
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -26,6 +27,9 @@ from tools.build_workflows import FOLDER
 
 SCREENSHOTS = ROOT / "assets" / "screenshots"
 """Pictures of the README."""
+
+ICON = ROOT / "assets" / "icon.svg"
+"""400 units wide and high."""
 
 CHECKPOINT = "checkpoint"
 """The tiny checkpoint, as seen from the server's folder."""
@@ -47,7 +51,7 @@ def main(names: Sequence[str] = ()) -> int:
     """Write the pictures of these names, or all."""
     stills = [path for path in sorted(FOLDER.glob("*.json")) if not names or path.stem in names]
     screenshots = [name for name in ("templates", "running") if not names or name in names]
-    unknown = set(names) - {path.stem for path in stills} - set(screenshots)
+    unknown = set(names) - {path.stem for path in stills} - {*screenshots, "icon"}
     if unknown:
         print(f"there are no pictures of {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
@@ -55,6 +59,10 @@ def main(names: Sequence[str] = ()) -> int:
     if isinstance(host, str) or isinstance(browser, str):
         print(host if isinstance(host, str) else browser, file=sys.stderr)
         return 1
+    if not names or "icon" in names:
+        _draw_icon(browser.chromium)
+    if not stills and not screenshots:
+        return 0
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         base = ComfyBase(Path(folder) / "base")
@@ -79,6 +87,13 @@ def main(names: Sequence[str] = ()) -> int:
     ):
         _shrink(path)
     return 0
+
+
+def _draw_icon(chromium: str) -> None:
+    """Turn the drawing into the picture that the registry shows."""
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=400,400"]
+    options += ["--default-background-color=00000000", f"--screenshot={ICON.with_suffix('.png')}", ICON.as_uri()]
+    subprocess.run([chromium, *options], check=True, capture_output=True, timeout=60)
 
 
 def _still(path: Path) -> dict[str, Any]:

@@ -229,7 +229,7 @@ def help_text(*command: str) -> str:
 
 def test_readme_names_only_commands_and_flags_that_exist() -> None:
     readme = (ROOT / "README.md").read_text("utf-8").replace("\\\n", " ")
-    commands = re.findall(r"^ *lingbot-world ([a-z-]+)(.*)$", readme, re.MULTILINE)
+    commands = re.findall(r"^ *(?:lingbot-world|python -m lingbot_core) ([a-z-]+)(.*)$", readme, re.MULTILINE)
     assert commands, "the README shows no command"
     for name in sorted({name for name, _ in commands}):
         known = set(re.findall(r"--[a-z][a-z0-9-]*", help_text(name)))

@@ -34,6 +34,13 @@ def test_program_without_a_command_exits_with_2(capsys: pytest.CaptureFixture) -
     assert "COMMAND" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("arguments", [["-m", "lingbot_core"], ["-I", "."]], ids=["module", "folder"])
+def test_program_when_only_its_folder_is_there_can_be_run(arguments: list[str]) -> None:
+    command = [sys.executable, *arguments, "variants"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
+    assert all(slug in done.stdout for slug in VARIANTS)
+
+
 def test_variants_lists_each_slug_with_window_and_licence(capsys: pytest.CaptureFixture) -> None:
     assert main(["variants"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from lingbot_core.context_parallel import check_heads
+from lingbot_core.errors import InputError
+from lingbot_core.models.dit_config import DiTConfig
 from tests.comfy.client import Client
 from tests.comfy.comfy_host import PACK_NAME, ROOT, ComfyBase, ComfyHost, ComfyServer
 from tools.build_workflows import FOLDER
@@ -109,6 +112,16 @@ def test_defaults_of_the_graphs_are_those_of_the_node(name: str, object_info: di
                 specs[widget.name][0] if isinstance(specs[widget.name][0], list) else options.get("options", [None])
             )
             assert options.get("default", choices[0]) == widget.default, widget.name
+
+
+def test_num_gpus_offers_the_numbers_that_a_refusal_names(object_info: dict[str, Any]) -> None:
+    with pytest.raises(InputError) as refusal:
+        check_heads(DiTConfig.lingbot_14b().num_heads, 3)
+    named = re.search(r"divides them: ([\d, ]+)\.", str(refusal.value))
+    assert named
+    *numbers, last = named[1].split(", ")
+    options = inputs_of(object_info["LingBotWorldLoader"])["num_gpus"][1]
+    assert options["max"] == int(last) and f": {', '.join(numbers)} or {last}, " in options["tooltip"]
 
 
 @pytest.mark.parametrize("name", sorted(NODES))

@@ -166,9 +166,6 @@ def test_number_of_gpus_that_cannot_be_gets_one_sentence(
     run = client.run(extend_and_redirect(checkpoint, seed, 1, 0, num_gpus))
     assert run.end == "execution_error"
     assert "cannot be shared by 7 GPUs" in run.error and "Choose another num_gpus." in run.error
-    info = client.get("/object_info/LingBotWorldLoader")["LingBotWorldLoader"]["input"]["optional"]["num_gpus"][1]
-    assert f"divides them: 1, 2, 4, 5, 8, {info['max']}. " in run.error
-    assert f"1, 2, 4, 5, 8 or {info['max']}, " in info["tooltip"]
     assert run.of_type("execution_error")[0]["node_id"] == LOADER
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.comfy.client import Client, Run
 from tests.comfy.comfy_host import ComfyBase, ComfyHost, ComfyServer
-from tests.comfy.graphs import SAMPLER, SAVE, keyframe_camera, node, video_graph
+from tests.comfy.graphs import MODEL, SAMPLER, SAVE, keyframe_camera, node, video_graph
 
 pytestmark = pytest.mark.comfy
 
@@ -58,6 +58,20 @@ def test_changed_path_is_computed_from_the_bend_and_undoing_it_finds_the_old_one
     expect(client.run(bent), 2, 2)
     client.run(OTHER_WORKFLOW)
     expect(client.run(straight), 4, 0)
+
+
+def test_longer_video_and_path_bent_from_chunk_four_on_compute_what_is_new(
+    client: Client, checkpoint: str, seed: int
+) -> None:
+    straight, bent = (keyframe_camera(x, bend_chunk=4, total_blocks=9) for x in (0.0, 3.0))
+    expect(client.run(video_graph(checkpoint, seed, 6, camera=straight)), 0, 6)
+    longer = client.run(video_graph(checkpoint, seed, 9, camera=straight))
+    expect(longer, 6, 3)
+    assert [entry["reused"] for entry in stats(longer, client)] == [True] * 6 + [False] * 3
+    turned = client.run(video_graph(checkpoint, seed, 9, camera=bent))
+    expect(turned, 4, 5)
+    assert [entry["reused"] for entry in stats(turned, client)] == [True] * 4 + [False] * 5
+    expect(client.run(video_graph(checkpoint, seed, 9, camera=straight)), 9, 0)
 
 
 def test_another_workflow_in_between_loses_nothing(client: Client, checkpoint: str, seed: int) -> None:
@@ -121,6 +135,33 @@ def test_two_variants_at_once_keep_apart(client: Client, checkpoint: str, seed: 
     again = client.run(video_graph(checkpoint, seed, 2))
     expect(again, 1, 1)
     assert not again.num_loads
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("download", False), ("precision", "fp32"), ("schedule", "bf16"), ("attention", "sdpa")]
+)
+def test_same_model_in_other_words_is_not_loaded_again(
+    name: str, value: object, client: Client, checkpoint: str, seed: int
+) -> None:
+    expect(client.run(video_graph(checkpoint, seed, 1)), 0, 1)
+    before = client.get("/lingbot_test/state")
+    graph = video_graph(checkpoint, seed, 1)
+    graph[MODEL]["inputs"][name] = value
+    again = client.run(graph)
+    expect(again, 1, 0)
+    assert MODEL in again.executed and not again.num_loads
+    after = client.get("/lingbot_test/state")
+    assert (after["num_engines"], after["num_bytes"]) == (before["num_engines"], before["num_bytes"])
+
+
+def test_other_model_is_loaded(client: Client, checkpoint: str, seed: int) -> None:
+    client.free(unload_models=True)
+    expect(client.run(video_graph(checkpoint, seed, 1)), 0, 1)
+    graph = video_graph(checkpoint, seed, 1)
+    graph[MODEL]["inputs"]["precision"] = "bf16"
+    other = client.run(graph)
+    expect(other, 0, 1)
+    assert other.num_loads == 1
 
 
 @pytest.fixture(scope="module")

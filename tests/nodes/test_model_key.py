@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -31,7 +31,7 @@ def key(root: Path | None, slug: str = SLUG, **options: Any) -> ModelKey:
     return model_key(ModelToken(slug, ModelOptions(**{"device": "cpu", "checkpoint_root": root, **options})))
 
 
-SAME = {
+SAME: dict[str, Any] = {
     "precision": "fp32",
     "schedule": "bf16",
     "attention": "sdpa",
@@ -44,7 +44,7 @@ SAME = {
 }
 """Options that change nothing about the model that is loaded on the CPU."""
 
-OTHER = {
+OTHER: dict[str, Any] = {
     "precision": "bf16",
     "schedule": "fp32",
     "image_mode": "repeat",
@@ -70,7 +70,7 @@ def test_key_when_an_option_makes_another_model_is_another(name: str, tiny_check
 
 @pytest.mark.parametrize("name", FILES)
 def test_key_when_a_file_is_chosen_is_another(name: str, tiny_checkpoint: Path, vae_file: Path):
-    assert key(tiny_checkpoint, **{name: vae_file}) != key(tiny_checkpoint)
+    assert key(tiny_checkpoint, **{name: cast(Any, vae_file)}) != key(tiny_checkpoint)
 
 
 def test_key_when_the_variant_or_the_root_is_another_is_another(tiny_checkpoint: Path, tmp_path: Path):

@@ -69,7 +69,8 @@ def video_graph(
 
 def keyframe_camera(last_x: float, bend_chunk: int = 2, total_blocks: int = 8) -> dict[str, Any]:
     """A path that ends at ``last_x``; what it is bends the path within ``bend_chunk`` and changes nothing before it."""
-    places = [(0.75 * index, 0.0, 2.0 * index) for index in range(bend_chunk + 2)]  # a bend begins two keyframes earlier
+    # a bend begins two keyframes before the one that is moved
+    places = [(0.75 * index, 0.0, 2.0 * index) for index in range(bend_chunk + 2)]
     places.append((0.75 * len(places), last_x, 2.0 * len(places)))
     keys = ", ".join(f'{{"time_sec": {time}, "position": [{x}, 0, {z}]}}' for time, x, z in places)
     path = f'{{"format": "lingbot-camera-path", "version": 1, "keyframes": [{keys}]}}'

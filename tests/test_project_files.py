@@ -154,6 +154,36 @@ def test_ci_script_can_be_run() -> None:
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
 
 
+@pytest.mark.skipif(os.name == "nt" or shutil.which("make") is None, reason="needs make")
+@pytest.mark.parametrize("host", [True, False], ids=["ComfyUI", "no ComfyUI"])
+@pytest.mark.parametrize("npm_exit_code", [0, 1])
+def test_make_browser_fetches_only_what_is_missing_and_never_fails(
+    tmp_path: Path, host: bool, npm_exit_code: int
+) -> None:
+    for name in ("Makefile", *(f"tests/comfy/{name}.py" for name in ("__init__", "browser", "client", "comfy_host"))):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    comfy, programs = tmp_path / "comfy", tmp_path / "programs"
+    for folder in (programs, tmp_path / "lingbot_core", *([comfy / "comfy"] if host else [])):
+        folder.mkdir(parents=True)
+    if host:
+        (comfy / "main.py").touch()
+    for name in ("node", "chromium", "npm"):
+        program = programs / name
+        program.write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/{name}.log\necho noise >&2\nexit {npm_exit_code}\n')
+        program.chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if name not in ("PLAYWRIGHT_CORE", "MAKEFLAGS")}
+    environment |= {"COMFYUI_PATH": str(comfy), "COMFYUI_PYTHON": sys.executable}
+    environment |= {"PATH": os.pathsep.join([str(programs), os.environ["PATH"]])}
+    command = ["make", "--silent", "--old-file", ".venv/.dev", f"PY={sys.executable}", "browser"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    log = tmp_path / "npm.log"
+    assert log.exists() == host
+    if host:
+        assert log.read_text().split()[-3:] == ["--prefix", "build", "playwright-core"]
+
+
 def test_demo_photo_is_a_wide_rgb_picture() -> None:
     with Image.open(DEMO / "image.jpg") as photo:
         assert photo.mode == "RGB"

@@ -8,15 +8,17 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.comfy.client import Client
-from tests.comfy.comfy_host import PACK_NAME, ROOT
+from tests.comfy.comfy_host import PACK_NAME, ROOT, reason_to_skip
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 MODULE_FOLDERS = (ROOT / "build" / "node_modules", ROOT / "node_modules")
+NO_MODULE = "no playwright-core; run: npm install --prefix build playwright-core"
 SETTINGS = {
     "Comfy.TutorialCompleted": True,
     "Comfy.Workflow.ShowMissingModelsWarning": False,
@@ -112,7 +114,7 @@ def find_browser() -> Browser | str:
     """What is on this machine, or one line that says what is missing.
 
     Chromium is taken from ``CHROMIUM`` or ``PATH``; playwright-core from ``PLAYWRIGHT_CORE`` or ``build/node_modules``,
-    where ``make test-comfy`` puts it.
+    where ``make browser``, a part of ``make test``, puts it.
     """
     node = shutil.which("node")
     if node is None:
@@ -124,5 +126,9 @@ def find_browser() -> Browser | str:
     modules = [Path(given)] if given else [folder / "playwright-core" for folder in MODULE_FOLDERS]
     module = next((folder for folder in modules if folder.is_dir()), None)
     if module is None:
-        return "no playwright-core; run: npm install --prefix build playwright-core"
+        return NO_MODULE
     return Browser(node, chromium, str(module))
+
+
+if __name__ == "__main__":  # `make browser` asks whether playwright-core is all that is missing
+    sys.exit(bool(reason_to_skip()) or find_browser() != NO_MODULE or "PLAYWRIGHT_CORE" in os.environ)

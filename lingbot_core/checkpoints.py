@@ -136,6 +136,7 @@ def build_network(
     cache_dir: Path,
     say: Say,
     parallel: ContextParallel = ONE_RANK,
+    cancelled: Callable[[], bool] | None = None,
 ) -> LingBotDiT:
     """Load the network; keep a smaller copy when it was read from files that are worth it.
 
@@ -146,6 +147,7 @@ def build_network(
         cache_dir: Where the copy is kept.
         say: Told how far it is.
         parallel: The ranks that load it together; the first one keeps the copy.
+        cancelled: As of :func:`stream_tensors`.
     """
     shapes, dtypes = checkpoint.reader.shapes(), checkpoint.reader.dtypes()
     num_bytes = sum(torch.Size(shapes[key]).numel() * dtypes[key].itemsize for key in shapes)
@@ -167,6 +169,7 @@ def build_network(
             run,
             on_tensor=writer.add if writer is not None else None,
             on_progress=SpokenProgress(say, "Loading the network"),
+            cancelled=cancelled,
             parallel=parallel,
         )
 

@@ -8,6 +8,8 @@ and what to *do*. Broken invariants of our own are ``assert``, not these.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 
 class LingBotError(Exception):
     """Base of all errors that are shown to the user as one plain message.
@@ -52,3 +54,14 @@ class WorkerFailed(LingBotError):
 
 class Cancelled(LingBotError):
     """The user stopped the run; finished chunks are kept."""
+
+
+def stop_if(cancelled: Callable[[], bool] | None, what: str) -> None:
+    """Raise :class:`Cancelled` when the user wants to stop.
+
+    Args:
+        cancelled: Asked; None never stops.
+        what: What is left, a full sentence.
+    """
+    if cancelled is not None and cancelled():
+        raise Cancelled(what)

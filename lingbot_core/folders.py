@@ -7,6 +7,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+PACKAGE_FOLDER = Path(__file__).parents[1]
+"""Where ``python -m lingbot_core`` works, whatever is installed: in ComfyUI the folder of the pack."""
+
 
 def default_cache_dir() -> Path:
     """Folder of our own cache: ``LINGBOT_CACHE_DIR``, else ``lingbot-world`` in the user's cache folder."""

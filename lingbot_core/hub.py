@@ -12,10 +12,25 @@ apart by HTTP status and class name, and every ``Exception`` it raises is one of
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Sequence
+import importlib
+import inspect
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any, Generic, TypeVar
 
-from lingbot_core.errors import LingBotError, ResourceError, WeightsError
+from lingbot_core.errors import Cancelled, LingBotError, ResourceError, WeightsError
+
+_log = logging.getLogger(__name__)
+
+ResultT = TypeVar("ResultT")
+
+_ASK_SEC = 0.1
+"""Between two looks at whether the user wants to stop."""
+
+_LEAVE_SEC = 0.3
+"""A download that is stopped gets so long to end before its caller goes on."""
 
 
 def cache_folder() -> Path:
@@ -33,40 +48,52 @@ def cached_file(repo: str, path: str) -> Path | None:
     return Path(found) if isinstance(found, str) and Path(found).is_file() else None
 
 
-def list_files(repo: str) -> dict[str, int]:
+def list_files(repo: str, cancelled: Callable[[], bool] | None = None) -> dict[str, int]:
     """Size in bytes of every file of a repository, by path.
 
     Raises:
+        Cancelled: ``cancelled`` returned True.
         ResourceError: There is no network, or access is refused.
         WeightsError: The hub has no such repository.
     """
     from huggingface_hub import HfApi
 
+    def ask(_: object = None) -> list[Any]:
+        return HfApi().model_info(repo, files_metadata=True).siblings or []
+
     try:
-        siblings = HfApi().model_info(repo, files_metadata=True).siblings or []
+        siblings = ask() if cancelled is None else _Stoppable(ask).result(cancelled, f"Stopped while {repo} was asked.")
+    except Cancelled:
+        raise
     except Exception as error:
         raise explain(error, repo) from error
     return {file.rfilename: file.size or 0 for file in siblings}
 
 
-def download(repo: str, paths: Sequence[str]) -> list[Path]:
+def download(repo: str, paths: Sequence[str], cancelled: Callable[[], bool] | None = None) -> list[Path]:
     """Bring files of a repository into the hub's cache; resumes what was begun.
 
     Args:
         repo: ``<org>/<name>``.
         paths: Paths in the repository; files that are already there cost nothing.
+        cancelled: Asked all along; files that have arrived by then are kept.
 
     Returns:
         Where each file is, in order.
 
     Raises:
+        Cancelled: ``cancelled`` returned True.
         ResourceError: No network, access refused, or the disk ran full.
         WeightsError: The repository or a file in it does not exist.
     """
-    from huggingface_hub import snapshot_download
-
     try:
-        folder = Path(snapshot_download(repo, allow_patterns=[_escape(path) for path in paths]))
+        if cancelled is None:
+            folder = _fetch(repo, paths)
+        else:
+            what = f"Stopped while {repo} was downloaded; files that have arrived are kept."
+            folder = _Stoppable(lambda stopped: _fetch_until(repo, paths, stopped)).result(cancelled, what)
+    except Cancelled:
+        raise
     except Exception as error:
         raise explain(error, repo) from error
     files = [folder / PurePosixPath(path) for path in paths]
@@ -81,6 +108,91 @@ def download(repo: str, paths: Sequence[str]) -> list[Path]:
             do="Update this package." if unknown else "Run again: the download goes on where it stopped.",
         )
     return files
+
+
+def _fetch(repo: str, paths: Sequence[str], bar: type | None = None) -> Path:
+    """Download files with a progress bar of this class, one at a time if one is given; the folder that has them."""
+    from huggingface_hub import snapshot_download
+
+    patterns, num_workers = [_escape(path) for path in paths], 8 if bar is None else 1
+    return Path(snapshot_download(repo, allow_patterns=patterns, tqdm_class=bar, max_workers=num_workers))
+
+
+def _fetch_until(repo: str, paths: Sequence[str], stopped: threading.Event) -> Path:
+    """Download files until ``stopped`` is set: the progress bar raises at the next bytes that arrive.
+
+    One by one, because newer versions of ``huggingface_hub`` keep whole files only. Those before 1.0 show bytes on a
+    bar of their own: with them the file that is on its way is still finished.
+    """
+    from huggingface_hub import hf_hub_download
+
+    bar = _stoppable_bar(stopped)
+    if "tqdm_class" in inspect.signature(hf_hub_download).parameters:
+        return _fetch(repo, paths, bar)
+    folders = [_fetch(repo, [path], bar) for path in paths if not stopped.is_set()]
+    return folders[-1]
+
+
+class _Stoppable(threading.Thread, Generic[ResultT]):
+    """Something that takes long in a thread, so that nobody has to wait for its end.
+
+    Args:
+        work: Called with an event that is set when the result is not wanted any more.
+    """
+
+    def __init__(self, work: Callable[[threading.Event], ResultT]) -> None:
+        super().__init__(name="hub", daemon=True)
+        self._work, self._stopped = work, threading.Event()
+        self._results: list[ResultT] = []
+        self._error: Exception | None = None
+
+    def run(self) -> None:
+        """Do it, and keep what comes of it."""
+        try:
+            self._results.append(self._work(self._stopped))
+        except Exception as error:
+            self._error = error
+
+    def result(self, cancelled: Callable[[], bool], what: str) -> ResultT:
+        """Wait for the result; raises what was raised, or ``Cancelled`` with the sentence ``what``."""
+        self.start()
+        while self.is_alive():
+            if cancelled():
+                self._stop_soon()
+                raise Cancelled(what)
+            self.join(_ASK_SEC)
+        if self._error is not None:
+            raise self._error
+        return self._results[0]
+
+    def _stop_soon(self) -> None:
+        """Have it end, and wait a moment for that."""
+        self._stopped.set()
+        self.join(_LEAVE_SEC)
+        if self.is_alive():
+            _abort_xet()
+            self.join(_LEAVE_SEC)
+
+
+def _stoppable_bar(stopped: threading.Event) -> type:
+    """The hub's own progress bar, which raises once ``stopped`` is set."""
+    from huggingface_hub.utils import tqdm
+
+    class StoppableBar(tqdm):
+        def update(self, n: float | None = 1) -> Any:
+            if stopped.is_set():
+                raise Cancelled("The download was stopped.")
+            return super().update(n)
+
+    return StoppableBar
+
+
+def _abort_xet() -> None:
+    """End transfers by xet as the hub's client does at Ctrl-C, because they ask no progress bar."""
+    try:
+        importlib.import_module("huggingface_hub.utils._xet").abort_xet_session()
+    except (ImportError, AttributeError):
+        _log.debug("This huggingface_hub cannot abort a transfer by xet; it ends by itself")
 
 
 def explain(error: Exception, repo: str) -> LingBotError:

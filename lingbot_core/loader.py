@@ -8,10 +8,9 @@ located (or downloaded) and their headers checked, and disk and memory looked at
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
@@ -37,6 +36,7 @@ from lingbot_core.kernels.attention import Choice, choose
 from lingbot_core.layouts import taehv as taehv_layout
 from lingbot_core.layouts import umt5 as umt5_layout
 from lingbot_core.layouts import wan_vae as vae_layout
+from lingbot_core.model_files import MakeRoom, Say, check_memory, find_files, open_tokenizer
 from lingbot_core.models import umt5
 from lingbot_core.models.dit import LingBotDiT
 from lingbot_core.models.dit_config import DiTConfig
@@ -44,17 +44,16 @@ from lingbot_core.models.taehv import TAEHVDecoder
 from lingbot_core.models.wan_vae import WanVAEConfig, WanVAEDecoder, WanVAEEncoder
 from lingbot_core.options import ModelOptions, RunSettings
 from lingbot_core.random_weights import SIZES, fill_random
-from lingbot_core.readers import open_weights
 from lingbot_core.schedule import Schedule
 from lingbot_core.text import PromptTokenizer, TextEncoder
 from lingbot_core.tiny_tokenizer import write_test_tokenizer
-from lingbot_core.variants import Role, Variant
+from lingbot_core.variants import Variant
+from lingbot_core.weight_stream import SpokenProgress
 
 __all__ = [
     "LoadedModel",
     "LoadedNetwork",
     "ModelOptions",
-    "find_files",
     "load_model",
     "load_network",
     "random_model",
@@ -64,8 +63,6 @@ __all__ = [
 _log = logging.getLogger(__name__)
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
-Say = Callable[[str], None]
-MakeRoom = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -146,24 +143,13 @@ class LoadedNetwork:
     """What a run takes on this rank, at the frame size of the options."""
 
 
-def find_files(
-    variant: Variant, options: ModelOptions, say: Say, make_room: MakeRoom | None = None
-) -> dict[Role, weights.Found]:
-    """Locate, and where missing download, what :func:`load_model` will read; its arguments and errors."""
-    run = RunSettings.resolve(variant, options)
-    places = options.places(variant, copies=run.copies)
-    if places.allow_download and weights.find(variant.dit, places) is None:  # what would be downloaded must also fit
-        memory = run.memory(variant, DiTConfig.lingbot_14b(), 18_544_332_864, 5_680_910_336, WanVAEConfig().base_dim)
-        _check_memory(memory, run.device, make_room)
-    return weights.find_all(variant, places, say, roles=_wanted_roles(variant, places))
-
-
 def load_model(
     variant: Variant,
     options: ModelOptions | None = None,
     on_progress: Say | None = None,
     make_room: MakeRoom | None = None,
     parallel: ContextParallel = ONE_RANK,
+    cancelled: Callable[[], bool] | None = None,
 ) -> LoadedModel:
     """Load a variant: network and decoder now, text and photo encoders when first needed.
 
@@ -173,8 +159,10 @@ def load_model(
         on_progress: Told in a sentence what is being done, every few seconds at most.
         make_room: Told the bytes that a run takes, before free memory is looked at.
         parallel: The ranks that share the passes; this is the first. The others :func:`load_network` at the same time.
+        cancelled: Asked all along; not with several ranks, whose processes are ended instead.
 
     Raises:
+        Cancelled: ``cancelled`` returned True; nothing stays in memory.
         InputError: An option is not possible.
         WeightsError: A file is missing, damaged or of another model; names file and tensor.
         ResourceError: Not enough disk or memory, or no access to the hub.
@@ -182,7 +170,7 @@ def load_model(
     options, say = options or ModelOptions(), on_progress or _log.info
     run = RunSettings.resolve(variant, options)
     places = options.places(variant, copies=run.copies)
-    found = find_files(variant, options, say, make_room)
+    found = find_files(variant, options, say, make_room, cancelled)
 
     dit = open_network(found["dit"], run, places.cache_dir)
     choose(run.attention, run.device, run.dtype, dit.layout.config.head_dim)  # raises before weights are read
@@ -194,18 +182,18 @@ def load_model(
     else:
         decoder = open_checkpoint(decoder_path, partial(vae_layout.identify, half="decoder"))
     text = open_checkpoint(found["text_encoder"].path, partial(umt5_layout.identify, dim=dit.layout.config.text_dim))
-    tokenizer = _tokenizer(found, text)
+    tokenizer = open_tokenizer(found, text)
     tokenizer.check_vocabulary(text.layout.config.vocab_size)
     check_heads(dit.layout.config.num_heads, parallel.size)
     parameters = dit.num_parameters, text.num_parameters
     memory = run.memory(variant, dit.layout.config, *parameters, encoder.layout.config.base_dim)
     memory = replace(memory, num_ranks=parallel.size)
-    _check_memory(memory, run.device, make_room)
+    check_memory(memory, run.device, make_room)
 
     denormalize = taehv_layout.needs_denormalised(decoder_path.name)
     make_decoder = WanVAEDecoder if variant.decoder == "wan_vae" else partial(TAEHVDecoder, denormalize=denormalize)
-    decoder_module = build(decoder, make_decoder, run)
-    dit_module = build_network(dit, found["dit"], run, places.cache_dir, say, parallel)
+    decoder_module = build(decoder, make_decoder, run, cancelled=cancelled)
+    dit_module = build_network(dit, found["dit"], run, places.cache_dir, say, parallel, cancelled)
     return LoadedModel(
         variant=variant,
         options=options,
@@ -216,7 +204,7 @@ def load_model(
         dit=dit_module,
         schedule=run.schedule,
         text=TextEncoder(
-            partial(build, text, umt5.build_umt5, run, umt5.checkpoint_views),
+            partial(_build_text_encoder, text, run, say),
             tokenizer,
             run.device,
             run.dtype,
@@ -228,6 +216,17 @@ def load_model(
         sink_chunks=run.sink_chunks,
         memory=memory,
     )
+
+
+def _build_text_encoder(
+    checkpoint: Checkpoint[umt5.UMT5EncoderConfig], run: RunSettings, say: Say, cancelled: Callable[[], bool] | None
+) -> umt5.UMT5EncoderModel:
+    """Load the text encoder, saying how far it is."""
+    doing = "Loading the text encoder"
+    say(doing)
+    progress = SpokenProgress(say, doing)
+    views = umt5.checkpoint_views
+    return build(checkpoint, umt5.build_umt5, run, views, on_progress=progress, cancelled=cancelled)
 
 
 def random_model(
@@ -260,7 +259,7 @@ def random_model(
     text_parameters = sum(map(prod, umt5.native_shapes(text_config).values()))
     memory = run.memory(variant, sizes.dit, num_parameters, text_parameters, sizes.vae.base_dim)
     memory = replace(memory, num_ranks=parallel.size)
-    _check_memory(memory, run.device)
+    check_memory(memory, run.device)
     choose(run.attention, run.device, run.dtype, sizes.dit.head_dim)  # a part of loading, as with real weights
     name = f"random-{size}-{seed}"
     with tempfile.TemporaryDirectory() as folder:
@@ -283,7 +282,7 @@ def random_model(
         dit=make_random(partial(LingBotDiT, fp8=run.fp8, attention=run.attention), sizes.dit),
         schedule=run.schedule,
         text=TextEncoder(
-            partial(make_random, umt5.build_umt5, text_config, umt5.checkpoint_views),
+            lambda cancelled: make_random(umt5.build_umt5, text_config, umt5.checkpoint_views),
             tokenizer,
             run.device,
             run.dtype,
@@ -341,7 +340,7 @@ def _network_memory(
     check_heads(config.num_heads, parallel.size)
     memory = run.memory(variant, config, num_parameters, 0, WanVAEConfig().base_dim)
     memory = replace(memory, num_ranks=parallel.size, network_only=True)
-    _check_memory(memory, run.device)
+    check_memory(memory, run.device)
     return memory
 
 
@@ -365,35 +364,3 @@ def _make_random(
     module = build_empty(make, config, run)
     fill_random(view(module), seed)
     return module
-
-
-# --- finding and checking ---------------------------------------------------------------
-
-
-def _wanted_roles(variant: Variant, places: weights.Places) -> set[Role]:
-    """All weights; not the tokenizer when the text encoder's file carries a usable one and no other is there."""
-    roles: set[Role] = {item.role for item in variant.weights}
-    text = weights.find(variant.text_encoder, places)
-    if text is None or weights.find(variant.tokenizer, places) is not None:
-        return roles
-    carried = umt5_layout.find_tokenizer_key(open_weights(text.path).shapes())
-    usable = carried is not None and importlib.util.find_spec("sentencepiece") is not None
-    if usable:
-        roles.discard("tokenizer")
-    return roles
-
-
-def _tokenizer(found: Mapping[Role, weights.Found], text: Checkpoint[Any]) -> PromptTokenizer:
-    """The tokenizer's file, or the one inside the text encoder's file."""
-    if "tokenizer" in found:
-        return PromptTokenizer(found["tokenizer"].path)
-    key = umt5_layout.find_tokenizer_key(text.reader.shapes())
-    assert key is not None, found
-    return PromptTokenizer(text.reader.read(key))
-
-
-def _check_memory(run: preflight.RunMemory, device: torch.device, make_room: MakeRoom | None = None) -> None:
-    """Stop when the device has no room for a run, ``make_room`` having been asked for it."""
-    if make_room is not None:
-        make_room(run.estimate().total)
-    preflight.check_memory(device, run)

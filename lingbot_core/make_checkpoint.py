@@ -33,13 +33,13 @@ Shapes = Mapping[str, tuple[int, ...]]
 _README = """\
 # A LingBot-World checkpoint with random weights ({size})
 
-Made by `lingbot-world make-checkpoint --size {size}` with seed {seed}. It has the layout of the published
+Made by `python -m lingbot_core make-checkpoint --size {size}` with seed {seed}. It has the layout of the published
 files, and {millions:.0f} million random parameters. **Its pictures are noise**: it is for trying out and
 testing the software, not for making videos.
 
 Name this folder with `--checkpoint-root`, for any variant:
 
-    lingbot-world generate lingbot-world-fast --checkpoint-root THIS_FOLDER ...
+    python -m lingbot_core generate lingbot-world-fast --checkpoint-root THIS_FOLDER ...
 """
 
 

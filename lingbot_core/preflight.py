@@ -311,12 +311,21 @@ def free_memory(device: torch.device) -> int | None:
 
 
 def release_unused_memory(device: torch.device) -> None:
-    """Return what is kept for later use to a GPU, where other programs and allocators find it."""
+    """Return what is kept for later use to a GPU and the system, where other programs and allocators find it."""
     if device.type != "cuda":
         return
     torch.cuda.empty_cache()
+    _release_pinned_memory()
     if torch.cuda.get_allocator_backend() == "cudaMallocAsync":
         _release_graph_memory(torch.cuda.current_device() if device.index is None else device.index)
+
+
+def _release_pinned_memory() -> None:
+    """Return pinned host memory that is not in use: torch keeps it for later copies, of frames for example."""
+    # public since torch 2.13
+    empty = getattr(torch.accelerator, "empty_host_cache", None) or getattr(torch._C, "_host_emptyCache", None)
+    if empty is not None:
+        empty()
 
 
 def _release_graph_memory(index: int) -> None:

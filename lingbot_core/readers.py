@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,8 +48,8 @@ class TensorReader(Protocol):
         """Dtype by key, in the same order."""
         ...
 
-    def read(self, key: str) -> Tensor:
-        """One tensor on the CPU, in the file's dtype."""
+    def read(self, key: str, cancelled: Callable[[], bool] | None = None) -> Tensor:
+        """One tensor on the CPU, in the file's dtype; ``Cancelled`` is raised when ``cancelled`` returns True."""
         ...
 
     def identity(self) -> str:
@@ -109,9 +109,9 @@ class SafetensorsReader:
         """Dtype by key, in file order."""
         return {key: entry.dtype for key, (_, entry) in self._sources.items()}
 
-    def read(self, key: str) -> Tensor:
+    def read(self, key: str, cancelled: Callable[[], bool] | None = None) -> Tensor:
         """One tensor on the CPU."""
-        return read_tensor(*self._sources[key])
+        return read_tensor(*self._sources[key], cancelled)
 
     def identity(self) -> str:
         """The identity that a converted copy carries, else the hash of these files."""
@@ -156,8 +156,8 @@ class PickleReader:
         """Dtype by key."""
         return {key: tensor.dtype for key, tensor in self._tensors.items()}
 
-    def read(self, key: str) -> Tensor:
-        """One tensor, a view into the mapped file; do not write to it."""
+    def read(self, key: str, cancelled: Callable[[], bool] | None = None) -> Tensor:
+        """One tensor, a view into the mapped file, which takes no time; do not write to it."""
         return self._tensors[key]
 
     def identity(self) -> str:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +25,7 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
-from lingbot_core.errors import WeightsError
+from lingbot_core.errors import WeightsError, stop_if
 
 DTYPES: dict[str, torch.dtype] = {
     "F64": torch.float64,
@@ -45,6 +45,9 @@ DTYPES: dict[str, torch.dtype] = {
 
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _MAX_HEADER_BYTES = 100_000_000
+
+_PIECE_BYTES = 2**26
+"""Read at a time: the user may want to stop in the middle of a tensor of 4 GB."""
 
 
 @dataclass(frozen=True)
@@ -148,10 +151,11 @@ def _parse_entry(path: Path, key: str, value: Mapping[str, object], data_start: 
     return TensorEntry(shape, dtype, start, end)
 
 
-def read_tensor(path: Path, entry: TensorEntry) -> Tensor:
+def read_tensor(path: Path, entry: TensorEntry, cancelled: Callable[[], bool] | None = None) -> Tensor:
     """Read one tensor into memory of its own, on the CPU, in the file's dtype.
 
     Raises:
+        Cancelled: ``cancelled``, which is asked all along, returned True.
         WeightsError: The file cannot be read or has become shorter.
     """
     buffer = torch.empty(entry.num_bytes, dtype=torch.uint8)
@@ -160,7 +164,8 @@ def read_tensor(path: Path, entry: TensorEntry) -> Tensor:
             file.seek(entry.start)
             view, done = buffer.numpy().data, 0
             while done < entry.num_bytes:
-                count = file.readinto(view[done:])
+                stop_if(cancelled, "Stopped while weights were read.")
+                count = file.readinto(view[done : done + _PIECE_BYTES])
                 if not count:
                     raise WeightsError(f"{path} became shorter while it was read.", do="Download it again.")
                 done += count

@@ -9,7 +9,8 @@ import html
 import importlib.util
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from lingbot_core.errors import InputError, WeightsError
+from lingbot_core.errors import InputError, WeightsError, stop_if
 from lingbot_core.models.umt5 import encode_tokens
 
 if TYPE_CHECKING:
@@ -191,30 +192,27 @@ class TextEncoder:
     Prompts run one by one, so an encoding does not depend on what is encoded with it.
 
     Args:
-        build_model: Makes the loaded encoder, on ``device``. Called by the first ``encode``,
-            and again after ``release``.
+        build_model: Makes the loaded encoder, on ``device``; asks its argument, if not None, whether to stop. Called
+            by the first ``encode``, and again after ``release``.
         tokenizer: The encoder's tokenizer.
         device: Where the encoder runs.
         dtype: Dtype of the encoder and of its result, bfloat16 or float32. UMT5-XXL
             overflows in float16.
         weights_identity: What tells the encoder's files from others.
-        on_warning: Called with one sentence for the user; None logs it.
     """
 
     def __init__(
         self,
-        build_model: Callable[[], UMT5EncoderModel],
+        build_model: Callable[[Callable[[], bool] | None], UMT5EncoderModel],
         tokenizer: PromptTokenizer,
         device: torch.device,
         dtype: torch.dtype,
         weights_identity: str,
-        on_warning: Callable[[str], None] | None = None,
     ) -> None:
         assert dtype in (torch.bfloat16, torch.float32), f"text is encoded in bfloat16 or float32, not {dtype}"
         self.tokenizer, self.device, self.dtype = tokenizer, device, dtype
         self._build_model = build_model
         self._weights_identity = weights_identity
-        self._on_warning = on_warning or logger.warning
         self._model: UMT5EncoderModel | None = None
 
     @property
@@ -227,31 +225,51 @@ class TextEncoder:
         """Whether the model is in memory now."""
         return self._model is not None
 
+    @property
+    def num_bytes(self) -> int:
+        """Memory taken now."""
+        return sum(weight.nbytes for weight in self._model.parameters()) if self._model is not None else 0
+
+    def truncation_warning(self, prompt: str) -> str:
+        """One sentence for the user when the end of a prompt will be ignored; empty when all of it is read."""
+        text = clean_prompt(prompt)
+        tokens = self.tokenizer.encode(text)
+        if not tokens.is_truncated:
+            return ""
+        return (
+            f"The prompt has {tokens.num_tokens} tokens and the model reads {TEXT_TOKENS}: its last "
+            f"{tokens.num_tokens - TEXT_TOKENS} tokens are ignored. Shorten the prompt that begins with {text[:40]!r}."
+        )
+
     @torch.inference_mode()
-    def encode(self, prompts: Sequence[str]) -> Tensor:
+    def encode(self, prompts: Sequence[str], cancelled: Callable[[], bool] | None = None) -> Tensor:
         """Clean and encode prompts, at least one. The empty prompt is allowed.
 
         Args:
             prompts: As the user wrote them. Of a prompt of more than 512 tokens the end is
-                ignored, with a warning.
+                ignored, see :meth:`truncation_warning`.
+            cancelled: Asked all along while the model is loaded and run.
 
         Returns:
             ``[n, 512, dim]`` in ``dtype`` on ``device``; rows after the end mark are exact
             zeros. The network attends to these rows too, so they must be kept.
 
         Raises:
+            Cancelled: ``cancelled`` returned True. A model that was being loaded is not kept; one that is there stays.
             WeightsError: The weights or the tokenizer cannot be used, or are of different models.
         """
         assert prompts, "no prompt to encode"
-        prepared = [self._tokenize(prompt) for prompt in prompts]
-        model = self.load()
+        prepared = [self.tokenizer.encode(clean_prompt(prompt)) for prompt in prompts]
+        model = self.load(cancelled)
         self.tokenizer.check_vocabulary(model.shared.num_embeddings)
-        return torch.stack([self._encode_tokens(model, tokens) for tokens in prepared])
+        with _stoppable(model, cancelled):
+            return torch.stack([self._encode_tokens(model, tokens) for tokens in prepared])
 
-    def load(self) -> UMT5EncoderModel:
+    def load(self, cancelled: Callable[[], bool] | None = None) -> UMT5EncoderModel:
         """Bring the model into memory, where it stays until :meth:`release`; ``encode`` does so itself."""
         if self._model is None:
-            self._model = self._build_model()
+            logger.info("Loading the text encoder")
+            self._model = self._build_model(cancelled)
         return self._model
 
     def release(self) -> None:
@@ -262,17 +280,6 @@ class TextEncoder:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _tokenize(self, prompt: str) -> PromptTokens:
-        text = clean_prompt(prompt)
-        tokens = self.tokenizer.encode(text)
-        if tokens.is_truncated:
-            self._on_warning(
-                f"The prompt has {tokens.num_tokens} tokens and the model reads {TEXT_TOKENS}: its last "
-                f"{tokens.num_tokens - TEXT_TOKENS} tokens are ignored. Shorten the prompt that begins "
-                f"with {text[:40]!r}."
-            )
-        return tokens
-
     def _encode_tokens(self, model: UMT5EncoderModel, tokens: PromptTokens) -> Tensor:
         """One prompt, ``[512, dim]``."""
         encoding = encode_tokens(model, tokens.ids.to(self.device), tokens.mask.to(self.device)).to(self.dtype)
@@ -281,6 +288,20 @@ class TextEncoder:
                 "The text encoder returns numbers that are not finite.", do="Its file is damaged: download it again."
             )
         return encoding
+
+
+@contextmanager
+def _stoppable(model: UMT5EncoderModel, cancelled: Callable[[], bool] | None) -> Iterator[None]:
+    """Have the model ask before each of its layers whether to stop: on a CPU it takes a while."""
+    hooks = [
+        layer.register_forward_pre_hook(lambda *_: stop_if(cancelled, "Stopped while a prompt was encoded."))
+        for layer in (model.encoder.block if cancelled is not None else ())
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _find_tokenizer_file(place: Path) -> Path:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from lingbot_core.context_parallel import ONE_RANK, ContextParallel
-from lingbot_core.errors import WeightsError
+from lingbot_core.errors import WeightsError, stop_if
 from lingbot_core.kernels.fp8 import quantise_rows
 from lingbot_core.layouts.base import CheckpointView, Layout, TensorSource, scale_name
 from lingbot_core.models.linear import Fp8Linear
@@ -66,6 +66,7 @@ def stream_tensors(
     *,
     on_tensor: Callable[[str, Tensor], None] | None = None,
     on_progress: Callable[[StreamProgress], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
     parallel: ContextParallel = ONE_RANK,
 ) -> None:
     """Fill a model from a checkpoint, one tensor in memory at a time, in file order.
@@ -79,13 +80,16 @@ def stream_tensors(
             model has it in 8 bits, with the values as stored and then their scales (any device);
             where another rank has read it, with what the model holds (its device and dtype).
         on_progress: Called after each tensor.
+        cancelled: Asked before each tensor and while it is read; not with several ranks, which would fall out of step.
         parallel: The ranks that fill the same model from the same files, all by this function. Each
             keeps one more tensor in memory, which it reads ahead.
 
     Raises:
+        Cancelled: ``cancelled`` returned True; the model is half filled.
         WeightsError: A tensor is missing, or is not of the shape that the model has; or the
             ranks read different files.
     """
+    assert cancelled is None or parallel.size == 1, parallel.size
     shapes, dtypes = reader.shapes(), reader.dtypes()
     _check_shapes(reader, layout, views)
     position = {key: index for index, key in enumerate(shapes)}
@@ -100,10 +104,11 @@ def stream_tensors(
     done, total = 0, sum(num_bytes.values())
 
     def read(name: str) -> tuple[Tensor, ...]:
-        return _read(reader, layout.sources[name], in_8_bits=views[name].scale is not None)
+        return _read(reader, layout.sources[name], cancelled, in_8_bits=views[name].scale is not None)
 
     with torch.no_grad(), closing(_read_each(read, own, ahead=parallel.size > 1)) as tensors:
         for name in ordered:
+            stop_if(cancelled, "Stopped while weights were read.")
             view = views[name]
             parts = {name: view.target.detach()}
             if view.scale is not None:
@@ -216,14 +221,16 @@ def _store(target: Tensor, tensor: Tensor) -> None:
     target.copy_(tensor.reshape(target.shape))
 
 
-def _read(reader: TensorReader, source: TensorSource, *, in_8_bits: bool) -> tuple[Tensor, ...]:
+def _read(
+    reader: TensorReader, source: TensorSource, cancelled: Callable[[], bool] | None, *, in_8_bits: bool
+) -> tuple[Tensor, ...]:
     """One native tensor on the CPU, unscaled and cut as its source says.
 
     With ``in_8_bits``, what is stored in 8 bits stays as it is, and its scale follows.
     """
     if in_8_bits and source.scale_key is not None and reader.dtypes()[source.key] == torch.float8_e4m3fn:
-        return reader.read(source.key), reader.read(source.scale_key)
-    tensor = reader.read(source.key)
+        return reader.read(source.key, cancelled), reader.read(source.scale_key)
+    tensor = reader.read(source.key, cancelled)
     if source.scale_key is not None:
         tensor = tensor.float() * reader.read(source.scale_key).float()
     return (tensor if source.last_rows is None else tensor[-source.last_rows :],)

@@ -11,12 +11,13 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from lingbot_core import convert, hub, preflight
 from lingbot_core.errors import InputError, ResourceError, WeightsError
-from lingbot_core.folders import default_cache_dir
+from lingbot_core.folders import PACKAGE_FOLDER, default_cache_dir
 from lingbot_core.readers import read_weight_map
 from lingbot_core.variants import RemoteWeights, Role, Variant
 
@@ -153,6 +154,7 @@ def find_all(
     on_message: Callable[[str], None] | None = None,
     *,
     roles: Collection[Role] | None = None,
+    cancelled: Callable[[], bool] | None = None,
 ) -> dict[Role, Found]:
     """Locate what a variant needs; download what is missing.
 
@@ -163,8 +165,10 @@ def find_all(
         places: Where to look.
         on_message: Told, before each download, what comes from where, its size and licence.
         roles: Weights that are wanted; None for all.
+        cancelled: Asked while something is downloaded; files that have arrived are kept.
 
     Raises:
+        Cancelled: ``cancelled`` returned True.
         WeightsError: Weights are missing and may not be downloaded, or the hub lacks them.
         ResourceError: No network, access refused, or not enough disk.
     """
@@ -174,10 +178,13 @@ def find_all(
     if missing and not places.allow_download:
         raise WeightsError(
             f"Weights of {variant.slug} are not on this machine and may not be downloaded.",
-            got=f"no {', no '.join(f'{_name(item)} ({item.about_bytes / 1e9:.2f} GB)' for item in missing)}",
-            do=f"Run `lingbot-world download {variant.slug}`, or put them into a model folder.",
+            got=f"no {', no '.join(map(_name_and_size, missing))}",
+            do=f"Run {_download_command(variant)}, or put them into a model folder.",
         )
-    plans = {weights: _plan_download(weights, fetch_index=True) for weights in missing}
+    plans: dict[RemoteWeights, list[FileStatus]] = {}
+    with _naming(missing, variant):
+        for weights in missing:
+            plans[weights] = _plan_download(weights, fetch_index=True, cancelled=cancelled)
     num_bytes = sum(file.num_bytes for plan in plans.values() for file in plan if not file.present)
     if num_bytes:
         preflight.check_disk(hub.cache_folder(), num_bytes, f"download {variant.slug}", "HF_HOME")
@@ -187,7 +194,8 @@ def find_all(
         _log.info(message)
         if on_message is not None:
             on_message(message)
-        paths = hub.download(weights.repo, [file.path for file in plan])
+        with _naming([item for item in missing if found[item.role] is None], variant):
+            paths = hub.download(weights.repo, [file.path for file in plan], cancelled)
         found[weights.role] = Found(weights, paths[0], DOWNLOAD)
     located: dict[Role, Found] = {role: item for role, item in found.items() if item is not None}
     for item in located.values():
@@ -298,23 +306,38 @@ def _present(found: Found) -> list[FileStatus]:
 # --- on the hub -------------------------------------------------------------------------
 
 
-def _plan_download(weights: RemoteWeights, *, fetch_index: bool = False) -> list[FileStatus]:
+@contextmanager
+def _naming(missing: Collection[RemoteWeights], variant: Variant) -> Iterator[None]:
+    """Have an error of the hub name all that is missing, its size, and the command that fetches it."""
+    try:
+        yield
+    except ResourceError as error:
+        names = ", ".join(map(_name_and_size, missing))
+        do = f"{error.do} {_download_command(variant)} fetches what is missing: {names}."
+        raise ResourceError(error.what, got=error.got, need=error.need, do=do) from error
+
+
+def _plan_download(
+    weights: RemoteWeights, *, fetch_index: bool = False, cancelled: Callable[[], bool] | None = None
+) -> list[FileStatus]:
     """The files to fetch, the main one first, with the hub's sizes and what its cache already holds.
 
     Args:
         weights: What to fetch.
         fetch_index: Download the index of sharded weights first, so that exactly the
             shards it lists are planned; otherwise, unless it is cached, all that are named like them.
+        cancelled: As of :func:`hub.download`.
 
     Raises:
         ResourceError, WeightsError: The hub cannot be asked, or lacks the weights.
     """
-    sizes = hub.list_files(weights.repo)
+    sizes = hub.list_files(weights.repo, cancelled)
     main = next((path for path in _spellings(weights.path) if path in sizes), None)
     if main is None:
         raise WeightsError(f"{weights.repo} on the Hugging Face hub has no {weights.path}.", do="Update this package.")
     if main.endswith(_INDEX_SUFFIX):
-        index = hub.download(weights.repo, [main])[0] if fetch_index else hub.cached_file(weights.repo, main)
+        fetched = hub.download(weights.repo, [main], cancelled) if fetch_index else []
+        index = fetched[0] if fetched else hub.cached_file(weights.repo, main)
         others = _shards(main, index, sizes)
     else:
         others = []
@@ -348,5 +371,9 @@ def _neighbours(main: str, sizes: Mapping[str, int]) -> list[str]:
     return [path for path in sizes if PurePosixPath(path).parent == folder and path != main]
 
 
-def _name(weights: RemoteWeights) -> str:
-    return f"{weights.repo}/{weights.path}"
+def _name_and_size(weights: RemoteWeights) -> str:
+    return f"{weights.repo}/{weights.path} (about {weights.about_bytes / 1e9:.2f} GB)"
+
+
+def _download_command(variant: Variant) -> str:
+    return f"`python -m lingbot_core download {variant.slug}` in {PACKAGE_FOLDER}"

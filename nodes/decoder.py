@@ -11,7 +11,6 @@ import torch
 from comfy_api.latest import io
 
 from lingbot_core.camera.trajectory import FRAMES_PER_SECOND
-from lingbot_core.errors import Cancelled
 from lingbot_core.executor.base import ChunkResult, PassProgress
 from lingbot_core.timeline import first_pixel_frame, num_pixel_frames
 
@@ -74,9 +73,5 @@ def rollout_chunks(rollout: RolloutToken, reporter: host.Reporter) -> Iterator[I
             reporter.progress(chunk.index + 1)
             reporter.check_interrupt()
 
-    with closing(chunks):
-        try:
-            yield reported()
-        except Cancelled:
-            reporter.check_interrupt()
-            raise
+    with closing(chunks), reporter.interruptible():
+        yield reported()

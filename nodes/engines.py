@@ -78,20 +78,24 @@ class Engine:
         self._made_room_for: tuple[int, int] | None = None
 
     @contextmanager
-    def session(self, say: Say, frame_size: tuple[int, int] | None = None) -> Iterator[Executor]:
+    def session(
+        self, say: Say, frame_size: tuple[int, int] | None = None, cancelled: Callable[[], bool] | None = None
+    ) -> Iterator[Executor]:
         """Lend the executor; nothing is freed meanwhile.
 
         Args:
             say: Told in a sentence what is being loaded.
             frame_size: Height and width in pixels of the run that follows; None when the network will not run.
+            cancelled: Asked all along while the model is loaded.
 
         Raises:
+            Cancelled: ``cancelled`` returned True; what was not loaded yet holds nothing.
             ResourceError: The run does not fit; or memory ran out in it, and then everything is given back.
             LingBotError: The model cannot be loaded.
         """
         with self._busy:
             try:
-                executor = self._load(say, frame_size)
+                executor = self._load(say, frame_size, cancelled)
                 run = self._make_room_for_run(executor.info, frame_size) if frame_size is not None else None
                 with preflight.explain_out_of_memory(executor.info.device, run=run, held=self.num_bytes):
                     try:
@@ -153,14 +157,14 @@ class Engine:
     def make_room_for_text(self, executor: Executor) -> None:
         """Before a prompt is encoded: have 11 GB free on a GPU, at the expense of our own caches if need be."""
         info = executor.info
-        if info.device.type != "cuda":
+        if info.device.type != "cuda" or executor.holds_text_encoder:
             return
         self._make_room(info.text_encoder_bytes)
         is_short = (preflight.free_memory(info.device) or info.text_encoder_bytes) < info.text_encoder_bytes
         if is_short and not self.has_processes:
             executor.close()
 
-    def _load(self, say: Say, frame_size: tuple[int, int] | None) -> Executor:
+    def _load(self, say: Say, frame_size: tuple[int, int] | None, cancelled: Callable[[], bool] | None) -> Executor:
         self._say = say
         if self._executor is None:
             store = self._open_store()
@@ -173,9 +177,10 @@ class Engine:
                 store,
                 say=lambda text: self._say(text),
                 make_room=self._make_room,
+                cancelled=cancelled,
             )
             self._host.hold(self)
-        self._executor.start()
+        self._executor.start(cancelled)
         return self._executor
 
     def _make_room(self, num_bytes: int) -> None:
@@ -274,7 +279,7 @@ class EngineRegistry:
         """Every chunk of a finished rollout: from the store, and what it lost from the engine.
 
         Raises:
-            Cancelled: ``cancelled`` returned True while chunks were made again.
+            Cancelled: ``cancelled`` returned True while the model was loaded or chunks were made again.
             WeightsError: Chunks were lost and the model's files are not those of the rollout.
             LingBotError: The model cannot be loaded again.
         """
@@ -287,7 +292,7 @@ class EngineRegistry:
             yield chunk
         if num_read == rollout.num_chunks:
             return
-        with self.engine(rollout.model).session(say, rollout.size) as executor:
+        with self.engine(rollout.model).session(say, rollout.size, cancelled) as executor:
             stream = executor.stream(rollout.request, on_progress=on_progress, cancelled=cancelled)
             with closing(stream):
                 for chunk in stream:

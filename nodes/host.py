@@ -8,7 +8,10 @@ import functools
 import json
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from traceback import clear_frames
 from typing import Any
 
 import comfy.model_management as mm
@@ -21,7 +24,7 @@ from comfy.utils import ProgressBar
 from PIL import Image
 from server import PromptServer
 
-from lingbot_core.errors import InputError
+from lingbot_core.errors import Cancelled, InputError
 from lingbot_core.executor.base import PassProgress
 from lingbot_core.journal import Journal
 
@@ -133,6 +136,16 @@ class Reporter:
             raise mm.InterruptProcessingException()
         mm.throw_exception_if_processing_interrupted()
 
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Raise ComfyUI's own exception when the body stops because :attr:`interrupted` told it to."""
+        try:
+            yield
+        except Cancelled as error:
+            clear_frames(error.__traceback__)  # they may hold half a model, and ComfyUI keeps its exception a while
+            self.check_interrupt()
+            raise
+
     def progress(self, value: int) -> None:
         """Move the bar."""
         self._value = value
@@ -212,9 +225,9 @@ class ComfyMemory:
     def __init__(self) -> None:
         self._patchers: dict[Engine, _EnginePatcher] = {}
 
-    def make_room(self, engine: Engine, num_bytes: int) -> None:
-        """Have other models leave the device until so much is free."""
-        keep = [mm.LoadedModel(self._patchers[engine])] if engine in self._patchers else []
+    def make_room(self, engine: Engine | None, num_bytes: int) -> None:
+        """Have other models leave the device until so much is free; with None all may have to."""
+        keep = [mm.LoadedModel(self._patchers[engine])] if engine is not None and engine in self._patchers else []
         mm.free_memory(num_bytes + mm.extra_reserved_memory(), torch_device(), keep_loaded=keep)
 
     def hold(self, engine: Engine) -> None:
@@ -226,7 +239,10 @@ class ComfyMemory:
         mm.load_models_gpu([self._patchers[engine]])
 
 
-ENGINES = EngineRegistry(open_journal, ComfyMemory())
+MEMORY = ComfyMemory()
+"""Memory of this process, as engines see it."""
+
+ENGINES = EngineRegistry(open_journal, MEMORY)
 """All engines of this process."""
 
 # --- routes -----------------------------------------------------------------------------

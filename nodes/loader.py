@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Literal, cast
 
@@ -182,7 +183,9 @@ class LingBotWorldLoader(io.ComfyNode):
             num_gpus=num_gpus,
         )
         reporter = host.Reporter(cls.hidden.unique_id)
-        find_model(get_variant(variant), options, reporter.text)
+        with reporter.interruptible():
+            make_room = partial(host.MEMORY.make_room, None)
+            find_model(get_variant(variant), options, reporter.text, make_room, lambda: reporter.interrupted)
         return io.NodeOutput(ModelToken(variant, options))
 
 

@@ -14,7 +14,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from lingbot_core.camera.trajectory import CameraTrajectory
-from lingbot_core.errors import Cancelled, InputError
+from lingbot_core.errors import InputError
 from lingbot_core.executor.base import ChunkResult, Executor, RolloutRequest
 from lingbot_core.models.wan_vae import denormalize_latents
 from lingbot_core.photo import FITS, check_size, fit_photo
@@ -131,7 +131,8 @@ class LingBotStreamingSampler(io.ComfyNode):
         photo, crop = fit_photo(_first_photo(image, reporter), height, width, fit)
         if crop is not None and camera.intrinsics_of_photo:
             camera = replace(camera, intrinsics=crop.adjust_intrinsics(camera.intrinsics))
-        with host.ENGINES.engine(model).session(reporter.text, (height, width)) as executor:
+        engine, cancelled = host.ENGINES.engine(model), lambda: reporter.interrupted
+        with reporter.interruptible(), engine.session(reporter.text, (height, width), cancelled) as executor:
             text_dim = executor.info.text_dim
             text = to_events(conditioning, num_chunks, text_dim, reporter.warn)
             request = RolloutRequest(photo, camera, text, num_chunks, seed)
@@ -176,9 +177,6 @@ def _run(executor: Executor, request: RolloutRequest, reporter: host.Reporter) -
                 keys.append(chunk.key)
                 latents.append(chunk.latents)
                 num_reused += chunk.reused
-    except Cancelled:
-        reporter.check_interrupt()
-        raise
     finally:
         player.close()
     reporter.check_interrupt()

@@ -22,8 +22,9 @@ class LingBotTextEncode(io.ComfyNode):
             node_id="LingBotTextEncode",
             display_name="LingBot Text Encode",
             category=f"{CATEGORY}/text",
-            description="Encodes a prompt with the model's own text encoder. The encoder is loaded for it and freed "
-            "again; a prompt that was encoded before needs none. Core CLIP Text Encode with a wan CLIP works as well.",
+            description="Encodes a prompt with the model's own text encoder. The encoder is loaded at the first prompt "
+            "and freed when a video is made; a prompt that was encoded before needs none. Core CLIP Text Encode with a "
+            "wan CLIP works as well.",
             inputs=[
                 ModelSocket.Input("model", tooltip="From LingBot World Loader."),
                 io.String.Input(
@@ -46,12 +47,12 @@ class LingBotTextEncode(io.ComfyNode):
         reporter = host.Reporter(cls.hidden.unique_id)
         if not prompt.strip():
             reporter.warn("The prompt is empty.")
-        engine = host.ENGINES.engine(model)
-        with engine.session(reporter.text) as executor:
+        engine, cancelled = host.ENGINES.engine(model), lambda: reporter.interrupted
+        with reporter.interruptible(), engine.session(reporter.text, cancelled=cancelled) as executor:
             if not executor.knows_text(prompt):
                 engine.make_room_for_text(executor)
                 reporter.text("encoding the prompt")
-            embedding = executor.encode_texts([prompt])[0]
+            embedding = executor.encode_texts([prompt], on_warning=reporter.warn, cancelled=cancelled)[0]
         return io.NodeOutput(from_embedding(embedding, prompt))
 
 

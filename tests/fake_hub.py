@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +16,10 @@ from urllib.parse import unquote, urlsplit
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 """Commit of every repository."""
+
+
+PIECE_BYTES = 1000
+"""Sent at a time."""
 
 
 class FakeHub:
@@ -31,6 +36,12 @@ class FakeHub:
         """Paths of files that were sent, in order."""
         self.endpoint = ""
         """Address of the server."""
+        self.pause_sec = 0.0
+        """Rest after every piece of a file of more than one."""
+        self.num_bytes_sent = 0
+        """Of all files together."""
+        self.is_sending = threading.Event()
+        """Set when a second piece of a file is sent."""
 
     def files(self, repo: str) -> dict[str, Path]:
         """Files of a repository by path."""
@@ -123,7 +134,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if send_body and self.command != "HEAD":
-            self.wfile.write(body)
+            for start in range(0, len(body), PIECE_BYTES):
+                self._send_piece(body[start : start + PIECE_BYTES], start)
+
+    def _send_piece(self, piece: bytes, start: int) -> None:
+        if start:
+            self.state.is_sending.set()
+            time.sleep(self.state.pause_sec)
+        try:
+            self.wfile.write(piece)
+        except OSError:  # who asked has left
+            return
+        self.state.num_bytes_sent += len(piece)
 
 
 def _oid(file: Path) -> str:

@@ -36,7 +36,17 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "weights",
         "weight_stream",
     ),
-    "engine": ("options", "checkpoints", "random_weights", "loader", "passes", "sampler", "arena", "make_checkpoint"),
+    "engine": (
+        "options",
+        "checkpoints",
+        "random_weights",
+        "model_files",
+        "loader",
+        "passes",
+        "sampler",
+        "arena",
+        "make_checkpoint",
+    ),
     "executor": ("executor",),
     "front": ("cli", "__main__", "bench", "live"),
 }

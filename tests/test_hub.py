@@ -4,17 +4,19 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from lingbot_core import hub
-from lingbot_core.errors import ResourceError, WeightsError
-from tests.fake_hub import FakeHub, serve
+from lingbot_core.errors import Cancelled, ResourceError, WeightsError
+from tests.fake_hub import PIECE_BYTES, FakeHub, serve
 
 
 @pytest.fixture
@@ -101,6 +103,66 @@ def test_explain_when_disk_ran_full_says_where():
     error = RuntimeError("worker failed")
     error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
     assert "HF_HOME" in str(hub.explain(error, "org/model"))
+
+
+def make_slow(server: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of 100 pieces that takes 10 s, which the hub's client takes as they come."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", PIECE_BYTES)
+    (server.root / "org" / "model" / "large.bin").write_bytes(os.urandom(100 * PIECE_BYTES))
+    server.pause_sec = 0.1
+
+
+def stop_after(sec: float) -> Callable[[], bool]:
+    """Says True from then on."""
+    end_sec = time.monotonic() + sec
+    return lambda: time.monotonic() > end_sec
+
+
+def test_download_when_cancelled_stops_within_a_second_and_keeps_whole_files(
+    server: FakeHub, monkeypatch: pytest.MonkeyPatch
+):
+    make_slow(server, monkeypatch)
+    began_sec = time.monotonic()
+    with pytest.raises(Cancelled, match=r"org/model was downloaded; files that have arrived are kept"):
+        hub.download("org/model", ["config.json", "large.bin"], stop_after(1.0))
+    assert time.monotonic() - began_sec < 2.0
+    time.sleep(0.5)
+    assert (
+        4 * PIECE_BYTES < server.num_bytes_sent < 40 * PIECE_BYTES and hub.cached_file("org/model", "large.bin") is None
+    )
+    server.pause_sec = 0.0
+    files = hub.download("org/model", ["config.json", "large.bin"], lambda: False)
+    assert files[1].read_bytes() == (server.root / "org" / "model" / "large.bin").read_bytes()
+    assert [path.rpartition("/")[2] for path in server.downloaded] == ["config.json", "large.bin", "large.bin"]
+
+
+def test_download_when_the_hubs_client_counts_no_bytes_takes_files_one_by_one_and_leaves_the_last(
+    server: FakeHub, monkeypatch: pytest.MonkeyPatch
+):
+    """As ``huggingface_hub`` before 1.0."""
+    make_slow(server, monkeypatch)
+    server.pause_sec = 0.01
+    monkeypatch.setattr(inspect, "signature", lambda _: inspect.Signature())
+    monkeypatch.setattr(hub, "_stoppable_bar", lambda stopped: None)
+    with pytest.raises(Cancelled):
+        hub.download("org/model", ["large.bin", "folder/b.bin"], server.is_sending.is_set)
+    assert hub.download("org/model", ["large.bin"], lambda: False)[0].stat().st_size == 100 * PIECE_BYTES
+    assert server.downloaded == ["org/model/large.bin"], "finished in the background, and nothing after it"
+
+
+def test_hub_when_asked_stoppably_answers_and_fails_as_ever(
+    server: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    assert hub.list_files("org/model", lambda: False)["config.json"] == 10
+    with pytest.raises(Cancelled):
+        hub.list_files("org/model", lambda: True)
+    with pytest.raises(WeightsError, match=r"lacks none\.bin"):
+        hub.download("org/model", ["none.bin"], lambda: False)
+    point_to("http://127.0.0.1:9", tmp_path / "cache", monkeypatch)
+    with pytest.raises(ResourceError, match="cannot be reached"):
+        hub.download("org/model", ["config.json"], lambda: False)
 
 
 def test_download_when_environment_is_set_obeys_it(repos: Path, tmp_path: Path):

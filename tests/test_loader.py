@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lingbot_core import checkpoints, loader, preflight
+from lingbot_core import checkpoints, model_files, preflight
 from lingbot_core.errors import ResourceError, WeightsError
 from lingbot_core.kv_cache import SinkWindowKVCache
 from lingbot_core.loader import LoadedModel, ModelOptions, load_model, random_model
@@ -268,7 +268,7 @@ def test_wanted_weights_when_text_file_carries_its_tokenizer_need_no_other(
     save_file(tensors, tmp_path / "text_encoders" / "umt5_xxl_fp16.safetensors")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if is_installed else None)
     places = ModelOptions(model_dirs=(tmp_path,), cache_dir=tmp_path / "cache").places(FAST)
-    assert ("tokenizer" in loader._wanted_roles(FAST, places)) != is_installed
+    assert ("tokenizer" in model_files.wanted_roles(FAST, places)) != is_installed
 
 
 # --- random weights ---------------------------------------------------------------------

@@ -152,6 +152,7 @@ def test_release_unused_memory_returns_that_of_graphs_too_where_torch_does_not(
 ):
     calls: list[str] = []
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append("empty_cache"))
+    monkeypatch.setattr(preflight, "_release_pinned_memory", lambda: None)
     monkeypatch.setattr(torch.cuda, "get_allocator_backend", lambda: backend)
     monkeypatch.setattr(preflight.ctypes, "CDLL", RecordingDriver)
     RecordingDriver.trimmed = []
@@ -159,11 +160,28 @@ def test_release_unused_memory_returns_that_of_graphs_too_where_torch_does_not(
     assert calls == ["empty_cache"] and RecordingDriver.trimmed == trimmed
 
 
+@pytest.mark.parametrize("version", ["2.13", "2.9", "2.4"])
+def test_release_unused_memory_returns_pinned_memory_too_where_torch_can(version: str, monkeypatch: pytest.MonkeyPatch):
+    calls: list[str] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "get_allocator_backend", lambda: "native")
+    monkeypatch.delattr(torch.accelerator, "empty_host_cache", raising=False)
+    monkeypatch.delattr(torch._C, "_host_emptyCache", raising=False)
+    if version == "2.13":
+        monkeypatch.setattr(torch.accelerator, "empty_host_cache", lambda: calls.append("public"), raising=False)
+    if version != "2.4":
+        monkeypatch.setattr(torch._C, "_host_emptyCache", lambda: calls.append("private"), raising=False)
+    preflight.release_unused_memory(torch.device("cuda", 0))
+    preflight.release_unused_memory(torch.device("cpu"))
+    assert calls == {"2.13": ["public"], "2.9": ["private"], "2.4": []}[version]
+
+
 def test_release_unused_memory_without_a_driver_does_nothing(monkeypatch: pytest.MonkeyPatch):
     def missing(name: str):
         raise OSError(name)
 
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(preflight, "_release_pinned_memory", lambda: None)
     monkeypatch.setattr(torch.cuda, "get_allocator_backend", lambda: "cudaMallocAsync")
     monkeypatch.setattr(preflight.ctypes, "CDLL", missing)
     preflight.release_unused_memory(torch.device("cuda", 0))

@@ -9,13 +9,14 @@ import logging
 import subprocess
 import sys
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from lingbot_core.errors import InputError, WeightsError
+from lingbot_core.errors import Cancelled, InputError, WeightsError, stop_if
 from lingbot_core.models.umt5 import encode_tokens
 from lingbot_core.text import TEXT_TOKENS, PromptTokenizer, TextEncoder, clean_prompt, read_prompt_file
 from lingbot_core.tiny_tokenizer import write_test_tokenizer
@@ -32,7 +33,8 @@ class Builder:
         self.dtype = dtype
         self.models: list[weakref.ref[Any]] = []
 
-    def __call__(self) -> Any:
+    def __call__(self, cancelled: Callable[[], bool] | None = None) -> Any:
+        stop_if(cancelled, "Stopped while weights were read.")
         model = make_tiny_umt5()
         torch.nn.Module.to(model, self.dtype)
         self.models.append(weakref.ref(model))
@@ -45,8 +47,8 @@ def tokenizer(tmp_path: Path) -> PromptTokenizer:
     return PromptTokenizer(tmp_path / "tokenizer")
 
 
-def make_encoder(tokenizer: PromptTokenizer, builder: Builder | None = None, **options: Any) -> TextEncoder:
-    return TextEncoder(builder or Builder(), tokenizer, CPU, torch.float32, weights_identity="tiny", **options)
+def make_encoder(tokenizer: PromptTokenizer, builder: Builder | None = None) -> TextEncoder:
+    return TextEncoder(builder or Builder(), tokenizer, CPU, torch.float32, weights_identity="tiny")
 
 
 @pytest.mark.parametrize("case", CLEANING_CASES, ids=lambda case: case["raw"][:24].encode("ascii", "replace").decode())
@@ -193,18 +195,46 @@ def test_encode_in_bfloat16_is_near_float32(tokenizer: PromptTokenizer) -> None:
     assert (rounded.float() - exact).norm() / exact.norm() < 0.03
 
 
-def test_encode_of_too_long_a_prompt_warns_once_with_the_numbers(
-    tokenizer: PromptTokenizer, caplog: pytest.LogCaptureFixture
-) -> None:
-    warnings: list[str] = []
-    long_prompt = " ".join(["the"] * 600)
-    encoding = make_encoder(tokenizer, on_warning=warnings.append).encode([long_prompt, "snow"])
-    assert len(warnings) == 1
-    assert "601 tokens and the model reads 512: its last 89 tokens are ignored" in warnings[0]
-    assert encoding[0].ne(0).any(-1).all()
-    with caplog.at_level(logging.WARNING, logger="lingbot_core.text"):
-        make_encoder(tokenizer).encode([long_prompt])
-    assert "601 tokens" in caplog.text
+def test_warning_of_too_long_a_prompt_has_the_numbers(tokenizer: PromptTokenizer) -> None:
+    encoder, long_prompt = make_encoder(tokenizer), " ".join(["the"] * 600)
+    warning = encoder.truncation_warning(long_prompt)
+    assert "601 tokens and the model reads 512: its last 89 tokens are ignored" in warning
+    assert not encoder.truncation_warning("snow") and not encoder.is_loaded, "known without the encoder"
+    assert encoder.encode([long_prompt])[0].ne(0).any(-1).all()
+
+
+def test_loading_is_logged_and_its_memory_counted(tokenizer: PromptTokenizer, caplog: pytest.LogCaptureFixture) -> None:
+    encoder = make_encoder(tokenizer)
+    with caplog.at_level(logging.INFO, logger="lingbot_core.text"):
+        for prompt in ("snow", "rain"):
+            encoder.encode([prompt])
+    assert caplog.text.count("Loading the text encoder") == 1
+    assert encoder.num_bytes == sum(weight.nbytes for weight in make_tiny_umt5().parameters()) > 0
+    encoder.release()
+    assert encoder.num_bytes == 0
+
+
+def test_encode_when_cancelled_while_loading_keeps_no_model(tokenizer: PromptTokenizer) -> None:
+    encoder = make_encoder(tokenizer)
+    with pytest.raises(Cancelled, match="weights were read"):
+        encoder.encode(["snow"], lambda: True)
+    assert not encoder.is_loaded
+    assert encoder.encode(["snow"], lambda: False).isfinite().all()
+
+
+def test_encode_when_cancelled_stops_before_the_next_layer_and_keeps_the_model(tokenizer: PromptTokenizer) -> None:
+    encoder = make_encoder(tokenizer)
+    whole, num_asked = encoder.encode(["snow"]), 0
+
+    def cancelled() -> bool:
+        nonlocal num_asked
+        num_asked += 1
+        return num_asked == 2
+
+    with pytest.raises(Cancelled, match="a prompt was encoded"):
+        encoder.encode(["snow"], cancelled)
+    assert num_asked == 2 and encoder.is_loaded
+    assert torch.equal(encoder.encode(["snow"]), whole) and num_asked == 2, "nothing asks any more"
 
 
 def test_encode_with_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
@@ -215,7 +245,7 @@ def test_encode_with_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> 
 
 
 def test_encode_with_weights_that_overflow_is_refused(tokenizer: PromptTokenizer) -> None:
-    def build_damaged() -> Any:
+    def build_damaged(_: object) -> Any:
         model = make_tiny_umt5()
         model.encoder.final_layer_norm.weight.fill_(float("nan"))
         return model

@@ -17,8 +17,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lingbot_core import safetensors_io
 from lingbot_core.context_parallel import ContextParallel
-from lingbot_core.errors import WeightsError
+from lingbot_core.errors import Cancelled, WeightsError
 from lingbot_core.kernels.fp8 import quantise_rows
 from lingbot_core.layouts.base import CheckpointView, Layout, TensorSource
 from lingbot_core.readers import SafetensorsReader
@@ -86,6 +87,33 @@ def test_stream_tensors_when_misshaped_or_missing_names_the_tensor_before_any_co
             {"b": CheckpointView((4,), first), name: CheckpointView(shape, torch.empty(shape))},
         )
     assert torch.equal(first, torch.full((4,), 7.0))
+
+
+def test_stream_tensors_when_cancelled_stops_within_a_slow_tensor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the next piece of a tensor, however large it is."""
+    monkeypatch.setattr(safetensors_io, "_PIECE_BYTES", 16)
+    save_file({"a": torch.ones(2), "b": torch.arange(64.0), "c": torch.ones(2)}, tmp_path / "x.safetensors")
+    views = {name: CheckpointView((size,), torch.zeros(size)) for name, size in (("a", 2), ("b", 64), ("c", 2))}
+    num_asked = 0
+
+    def cancelled_at(last: int) -> bool:
+        nonlocal num_asked
+        num_asked += 1
+        return num_asked == last
+
+    def stream(last: int) -> None:
+        layout = layout_of({name: TensorSource(name) for name in views})
+        stream_tensors(
+            SafetensorsReader(tmp_path / "x.safetensors"), layout, views, cancelled=lambda: cancelled_at(last)
+        )
+
+    with pytest.raises(Cancelled, match="while weights were read"):
+        stream(8)
+    assert num_asked == 8 and views["a"].target.eq(1).all() and not views["b"].target.any()
+    stream(-1)
+    assert torch.equal(views["b"].target, torch.arange(64.0)) and views["c"].target.eq(1).all()
 
 
 def test_materialize_when_built_on_meta_has_memory_in_the_dtype_only():
@@ -164,9 +192,9 @@ def test_stream_tensors_on_several_ranks_reads_each_tensor_once_and_fills_all(
 ) -> None:
     num_read, read = Counter[str](), SafetensorsReader.read
 
-    def counting(self: SafetensorsReader, key: str) -> Tensor:
+    def counting(self: SafetensorsReader, key: str, *others: Any) -> Tensor:
         num_read[key] += 1
-        return read(self, key)
+        return read(self, key, *others)
 
     monkeypatch.setattr(SafetensorsReader, "read", counting)
 

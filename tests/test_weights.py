@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from lingbot_core import convert, weights
-from lingbot_core.errors import InputError, ResourceError, WeightsError
+from lingbot_core.errors import Cancelled, InputError, ResourceError, WeightsError
 from lingbot_core.readers import IDENTITY_KEY
 from lingbot_core.variants import DIT_V1, DIT_V2, LIGHT_TAE, UMT5, UMT5_TOKENIZER, WAN_VAE, get_variant
 from tests.fake_hub import FakeHub, serve
@@ -189,11 +189,42 @@ def test_find_all_when_disk_is_too_small_downloads_nothing_but_indices(
     assert all(path.endswith(".index.json") for path in server.downloaded)
 
 
-def test_find_all_when_no_network_or_no_download_allowed_says_what_to_do(places: weights.Places):
-    with pytest.raises(ResourceError, match="cannot be reached"):
+def test_find_all_when_no_network_or_no_download_allowed_names_files_sizes_and_command(
+    places: weights.Places, tmp_path: Path
+):
+    vae = tmp_path / "models" / "vae" / "wan_2.1_vae.safetensors"
+    vae.parent.mkdir(parents=True)
+    vae.write_bytes(b"12345")
+    for kind, what, allowed in ((ResourceError, "cannot be reached", True), (WeightsError, "may not be", False)):
+        with pytest.raises(kind, match=what) as caught:
+            weights.find_all(VARIANT, replace(places, allow_download=allowed))
+        message = str(caught.value)
+        assert f"`python -m lingbot_core download {VARIANT.slug}` in {Path(weights.__file__).parents[1]}" in message
+        assert f"{DIT_V1.repo}/{DIT_V1.path} (about 74.18 GB)" in message and "(about 22.72 GB)" in message
+        assert WAN_VAE.path not in message, "it is there"
+
+
+def test_find_all_when_network_is_lost_on_the_way_names_what_is_still_missing(
+    server: FakeHub, places: weights.Places, monkeypatch: pytest.MonkeyPatch
+):
+    download = weights.hub.download
+
+    def lose(repo: str, *others):
+        if repo == WAN_VAE.repo:
+            raise ResourceError("The network is gone.")
+        return download(repo, *others)
+
+    monkeypatch.setattr(weights.hub, "download", lose)
+    with pytest.raises(ResourceError, match=r"network is gone.*missing: lightx2v/Autoencoders/Wan2\.1_VAE") as caught:
         weights.find_all(VARIANT, places)
-    with pytest.raises(WeightsError, match="lingbot-world download lingbot-world-fast-taehv"):
-        weights.find_all(VARIANT, replace(places, allow_download=False))
+    assert DIT_V1.repo not in str(caught.value), "it has arrived"
+
+
+def test_find_all_when_cancelled_downloads_no_more(server: FakeHub, places: weights.Places):
+    with pytest.raises(Cancelled):
+        weights.find_all(VARIANT, places, cancelled=lambda: len(server.downloaded) >= 3)
+    assert 3 <= len(server.downloaded) < 11
+    assert len(weights.find_all(VARIANT, places, cancelled=lambda: False)) == 5
 
 
 def test_plan_download_when_reachable_lists_every_file_with_the_hubs_size(

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import copy
+import time
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
@@ -15,6 +17,7 @@ from torch import Tensor
 from lingbot_core.camera.presets import make_preset
 from lingbot_core.camera.trajectory import CameraTrajectory
 from lingbot_core.decoder import StreamingDecoder
+from lingbot_core.errors import stop_if
 from lingbot_core.executor.base import ChunkResult, Executor, RolloutRequest, TextEvent
 from lingbot_core.loader import LoadedModel, ModelOptions
 from lingbot_core.models.dit_config import DiTConfig
@@ -36,18 +39,35 @@ class CountingTextEncoder:
     """Stands for the 11 GB encoder: an embedding that depends on the prompt, and a count of calls."""
 
     identity = "counting"
+    BYTES = 12345
 
     def __init__(self) -> None:
-        self.num_encoded = 0
+        self.num_encoded = self.num_loads = 0
+        self.is_loaded = False
 
-    def encode(self, prompts: list[str]) -> Tensor:
-        """Seeded embeddings ``[n, 8, 16]``."""
+    @property
+    def num_bytes(self) -> int:
+        """Memory that it says to take."""
+        return self.BYTES if self.is_loaded else 0
+
+    def truncation_warning(self, prompt: str) -> str:
+        """A sentence for prompts of more than 100 characters."""
+        return f"The prompt has {len(prompt)} characters: too long." if len(prompt) > 100 else ""
+
+    def encode(self, prompts: list[str], cancelled: Callable[[], bool] | None = None) -> Tensor:
+        """Seeded embeddings ``[n, 8, 16]``; takes its time for a prompt that says "slow"."""
+        for _ in range(600 if "slow" in prompts[0] else 0):
+            stop_if(cancelled, "Stopped while a prompt was encoded.")
+            time.sleep(0.05)
+        self.num_loads += not self.is_loaded
+        self.is_loaded = True
         self.num_encoded += len(prompts)
         generators = (torch.Generator().manual_seed(zlib.crc32(prompt.encode())) for prompt in prompts)
         return torch.stack([torch.randn(CONFIG.text_len, CONFIG.text_dim, generator=g) for g in generators])
 
     def release(self) -> None:
-        """Nothing to free."""
+        """Count the next use as another loading."""
+        self.is_loaded = False
 
 
 @cache

@@ -27,11 +27,16 @@ from tests.tiny_engine import build_model
 
 FAULT_VARIABLE = "LINGBOT_TEST_FAULT"
 
+SLOW_VARIABLE = "LINGBOT_TEST_SLOW"
+"""If set, loading takes a minute."""
+
 
 def load_model(variant, options, say, make_room, *, parallel: ContextParallel) -> LoadedModel:
     """The tiny model of the variant's decoder, in the options' precision, for rank 0."""
     say("Loading the tiny model")
     make_room(1000)
+    if SLOW_VARIABLE in os.environ:
+        time.sleep(60)
     _install_faults(parallel.rank)
     dtype = torch.bfloat16 if options.precision == "bf16" else torch.float32
     return build_model(decoder=variant.decoder, dtype=dtype)

@@ -20,5 +20,5 @@ def run(args: argparse.Namespace) -> int:
     """Write the checkpoint and say how to use it."""
     make_checkpoint(args.out, args.size)
     print(f"Wrote a {args.size} checkpoint to {args.out}. Its weights are random, so its pictures are noise.")
-    print(f"Use it with: lingbot-world generate SLUG --checkpoint-root {args.out} ...")
+    print(f"Use it with: python -m lingbot_core generate SLUG --checkpoint-root {args.out} ...")
     return 0

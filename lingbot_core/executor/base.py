@@ -134,7 +134,7 @@ class EngineInfo:
     """Width of a text embedding."""
 
     text_encoder_bytes: int
-    """Memory that encoding a prompt takes for a while."""
+    """Memory that the text encoder takes, from the first prompt until a request runs."""
 
     attention: str
     """How the network computes attention, for people."""
@@ -154,10 +154,14 @@ class Executor(Protocol):
         """What is loaded; :meth:`start` is called if need be."""
         ...
 
-    def start(self) -> None:
+    def start(self, cancelled: Callable[[], bool] | None = None) -> None:
         """Load the model if it is not loaded, or not any more because its processes have ended.
 
+        Args:
+            cancelled: Asked all along.
+
         Raises:
+            Cancelled: ``cancelled`` returned True; nothing is loaded.
             LingBotError: It cannot be loaded.
         """
         ...
@@ -184,7 +188,7 @@ class Executor(Protocol):
         Args:
             request: What to generate.
             on_progress: Called after each pass, from the thread that iterates.
-            cancelled: Asked before each pass; True ends the request with ``Cancelled``.
+            cancelled: Asked before each pass, and while a prompt is encoded; True ends the request with ``Cancelled``.
                 Chunks that were yielded stay recorded.
 
         Raises:
@@ -193,12 +197,34 @@ class Executor(Protocol):
         """
         ...
 
-    def encode_texts(self, prompts: Sequence[str]) -> list[Tensor]:
+    def encode_texts(
+        self,
+        prompts: Sequence[str],
+        *,
+        on_warning: Callable[[str], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> list[Tensor]:
         """Encode prompts; those encoded before come from the store.
+
+        The encoder stays in memory for the next prompts, until a request runs or :meth:`close`.
+
+        Args:
+            prompts: As the user wrote them.
+            on_warning: Told, in a sentence for the user, of each prompt whose end is ignored; None logs it.
+            cancelled: Asked all along while the encoder is loaded and run.
 
         Returns:
             One embedding per prompt, bf16 ``[text_len, text_dim]``, on the CPU.
+
+        Raises:
+            Cancelled: ``cancelled`` returned True.
+            LingBotError: The encoder cannot be loaded.
         """
+        ...
+
+    @property
+    def holds_text_encoder(self) -> bool:
+        """Whether the text encoder is in memory, as :attr:`num_state_bytes` tells."""
         ...
 
     def knows_text(self, prompt: str) -> bool:

@@ -18,6 +18,7 @@ from torch import Tensor
 from lingbot_core.arena import Arena, SnapshotStore
 from lingbot_core.errors import Cancelled, InputError, LingBotError, WeightsError
 from lingbot_core.executor.base import ChunkResult, EngineInfo, PassProgress, RolloutRequest
+from lingbot_core.executor.texts import encode_texts
 from lingbot_core.image_latents import ImageLatents
 from lingbot_core.journal import MemoryStore, RecordStore, read_known_chunks
 from lingbot_core.kv_cache import SinkWindowKVCache
@@ -40,7 +41,7 @@ class LocalExecutor:
 
     Keeps between requests: the arena (KV ring and decoder state) of the last frame size,
     photo latents, and snapshots. A request takes from the store what is known of it and
-    computes the rest.
+    computes the rest. The text encoder stays from the first prompt until a request runs.
 
     Args:
         model: The model; may be shared by executors.
@@ -74,7 +75,7 @@ class LocalExecutor:
             memory=model.memory,
         )
 
-    def start(self) -> None:
+    def start(self, cancelled: Callable[[], bool] | None = None) -> None:
         """Nothing: the model is loaded."""
 
     @property
@@ -93,7 +94,8 @@ class LocalExecutor:
     ) -> Generator[ChunkResult, None, None]:
         """Yield every chunk of a request in order; see the protocol."""
         with self._one_request():
-            rollout = self._open_rollout(request)
+            rollout = self._open_rollout(request, cancelled)
+            self.model.text.release()  # what follows needs its memory: 11 GB at full size
             arena = self._arena_for(rollout.height, rollout.width)
             for index in range(rollout.num_known):
                 yield self._recorded_chunk(rollout, arena, index)
@@ -144,48 +146,40 @@ class LocalExecutor:
         if stopped is not None:
             raise stopped
 
-    def encode_texts(self, prompts: Sequence[str]) -> list[Tensor]:
-        """Encode prompts; those encoded before come from the store.
-
-        The encoder is freed at once: at full size it takes 11 GB.
-
-        Returns:
-            One embedding per prompt, bf16 ``[text_len, text_dim]``, on the CPU.
-        """
-        keys = [self._text_key(prompt) for prompt in prompts]
-        embeddings = {key: embedding for key in keys if (embedding := self.store.read_text(key)) is not None}
-        missing = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in embeddings}
-        if missing:
-            encoded = self.model.text.encode(list(missing.values())).to("cpu", torch.bfloat16)
-            for key, embedding in zip(missing, encoded, strict=True):
-                embeddings[key] = embedding.contiguous()
-                self.store.write_text(key, embeddings[key])
-            self.model.text.release()
-        return [embeddings[key] for key in keys]
+    def encode_texts(
+        self,
+        prompts: Sequence[str],
+        *,
+        on_warning: Callable[[str], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> list[Tensor]:
+        """Encode prompts; those encoded before come from the store. See the protocol."""
+        return encode_texts(self.model.text, self.store, prompts, on_warning, cancelled)
 
     def knows_text(self, prompt: str) -> bool:
         """Whether a prompt's encoding is in the store, so that the encoder will not be needed."""
-        return self.store.read_text(self._text_key(prompt)) is not None
+        return self.store.read_text(text_key(self.model.text.identity, prompt)) is not None
+
+    @property
+    def holds_text_encoder(self) -> bool:
+        """Whether the text encoder is in memory."""
+        return self.model.text.is_loaded
 
     @property
     def num_state_bytes(self) -> int:
         """Memory that :meth:`close` would free: arena, snapshots, photo latents and encoders."""
         arena = self._arena.num_bytes if self._arena is not None else 0
         photos = sum(image_latents.num_bytes for image_latents in self._photos.values())
-        return arena + self._snapshots.num_bytes + photos
+        return arena + self._snapshots.num_bytes + photos + self.model.text.num_bytes
 
     def close(self) -> None:
-        """Free device state, photo encoders and snapshots; the next request makes them anew. Records stay."""
+        """Free device state, encoders and snapshots; the next request makes them anew. Records stay."""
         self._arena = None
         self._snapshots.clear()
         for image_latents in self._photos.values():
             image_latents.release()
         self._photos.clear()
         self.model.text.release()
-
-    def _text_key(self, prompt: str) -> str:
-        """Key of a prompt's encoding in the store."""
-        return text_key(self.model.text.identity, prompt)
 
     @contextmanager
     def _one_request(self) -> Iterator[None]:
@@ -212,10 +206,10 @@ class LocalExecutor:
 
     # --- the parts of a request ---------------------------------------------------------
 
-    def _open_rollout(self, request: RolloutRequest) -> Rollout:
+    def _open_rollout(self, request: RolloutRequest, cancelled: Callable[[], bool] | None) -> Rollout:
         """Keys of the request, and the records of its longest known beginning."""
         height, width = request.photo.shape[:2]
-        embeddings = self._text_embeddings(request)
+        embeddings = self._text_embeddings(request, cancelled)
         starts = [event.chunk_index for event in request.text]
         in_force = [sum(start <= index for start in starts) - 1 for index in range(request.num_chunks)]
         model = self.model
@@ -239,11 +233,12 @@ class LocalExecutor:
         read_known_chunks(self.store, rollout)
         return rollout
 
-    def _text_embeddings(self, request: RolloutRequest) -> list[Tensor]:
+    def _text_embeddings(self, request: RolloutRequest, cancelled: Callable[[], bool] | None) -> list[Tensor]:
         """One bf16 embedding per text event."""
         config = self.model.dit.config
         shape = (config.text_len, config.text_dim)
-        encoded = iter(self.encode_texts([event.prompt for event in request.text if event.embedding is None]))
+        prompts = [event.prompt for event in request.text if event.embedding is None]
+        encoded = iter(self.encode_texts(prompts, cancelled=cancelled))
         embeddings = []
         for event in request.text:
             embedding = next(encoded) if event.embedding is None else event.embedding.to("cpu", torch.bfloat16)

@@ -172,6 +172,9 @@ class Texts:
     embeddings: list[Tensor]
     """One per prompt."""
 
+    warnings: tuple[str, ...]
+    """Sentences for the user."""
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -182,6 +185,9 @@ class Ended:
 
     num_bytes: int
     """Memory held on the first device."""
+
+    holds_text_encoder: bool
+    """Whether the text encoder is a part of it."""
 
 
 # --- to rank 0 --------------------------------------------------------------------------
@@ -221,7 +227,7 @@ class ChunkTaken:
 
 @dataclass(frozen=True)
 class Cancel:
-    """Leave the running request at the next pass."""
+    """Leave the running request at the next pass, or the encoding of texts at once."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ def open_executor(
     *,
     say: Callable[[str], None] | None = None,
     make_room: Callable[[int], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
 ) -> Executor:
     """Load a model into an executor.
 
@@ -33,13 +34,15 @@ def open_executor(
         snapshot_budget_gib: See ``LocalExecutor``.
         say: Told in a sentence what is being done while loading.
         make_room: Told the bytes that a run takes, before free memory is looked at.
+        cancelled: Asked all along.
 
     Raises:
+        Cancelled: ``cancelled`` returned True; nothing stays in memory.
         LingBotError: The model cannot be loaded.
     """
     if options.num_ranks == 1:
-        model = load_model(variant, options, on_progress=say, make_room=make_room)
+        model = load_model(variant, options, on_progress=say, make_room=make_room, cancelled=cancelled)
         return LocalExecutor(model, store, snapshot_budget_gib)
     executor = ProcessGroupExecutor(variant, options, store, snapshot_budget_gib, say=say, make_room=make_room)
-    executor.start()
+    executor.start(cancelled)
     return executor

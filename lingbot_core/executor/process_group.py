@@ -11,13 +11,14 @@ import time
 import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from lingbot_core.errors import LingBotError, WorkerFailed
+from lingbot_core.errors import LingBotError, WorkerFailed, stop_if
 from lingbot_core.executor.base import ChunkResult, EngineInfo, PassProgress, RolloutRequest
 from lingbot_core.executor.checks import find_model
 from lingbot_core.executor.failures import Timeouts
@@ -37,6 +38,7 @@ from lingbot_core.executor.messages import (
     Stream,
     Texts,
 )
+from lingbot_core.executor.pace import Asked, Pace
 from lingbot_core.executor.shared_arrays import take
 from lingbot_core.executor.worker import MODELS_MODULE
 from lingbot_core.executor.worker_group import WorkerGroup
@@ -99,8 +101,8 @@ class ProcessGroupExecutor:
         self._timeouts, self._models_module = timeouts or Timeouts(), models_module
         self._group: WorkerGroup | None = None
         self._info: EngineInfo | None = None
-        self._num_bytes = 0
-        self._pace = _Pace()
+        self._num_bytes, self._holds_text_encoder = 0, False
+        self._pace = Pace()
         self._told: LingBotError | None = None  # the last failure that a caller was told
         self._busy = threading.Lock()
         self._frames: dict[str, np.ndarray] = {}  # those of the last store call, by key
@@ -130,10 +132,19 @@ class ProcessGroupExecutor:
         """The same: :meth:`close` frees everything."""
         return self.num_bytes
 
-    def start(self) -> None:
+    @property
+    def holds_text_encoder(self) -> bool:
+        """Whether rank 0 has the text encoder in memory."""
+        return self._holds_text_encoder and self.is_ready
+
+    def start(self, cancelled: Callable[[], bool] | None = None) -> None:
         """Start a group and load the model, unless one runs.
 
+        Args:
+            cancelled: Asked all along.
+
         Raises:
+            Cancelled: ``cancelled`` returned True; the processes have been ended.
             WorkerFailed: A process failed.
             LingBotError: The model cannot be loaded.
         """
@@ -146,26 +157,32 @@ class ProcessGroupExecutor:
         self.close()
         options = self._options
         if self._models_module == MODELS_MODULE:
-            find_model(self._variant, options, self._say)  # downloads once, and finds what is wrong at once
+            # downloads once, and finds what is wrong at once
+            find_model(self._variant, options, self._say, self._make_room, cancelled)
             options = replace(options, allow_download=False)
         self._group = WorkerGroup(
             self._variant.slug, options, self._snapshot_budget_gib, self._timeouts, self._models_module
         )
-        self._pace = _Pace()
+        self._pace = Pace()
         try:
-            while not isinstance(message := self._receive(self._timeouts.load_sec), Ready):
-                assert isinstance(message, (Say, MakeRoom)), message
+            look = partial(stop_if, cancelled, "Stopped while the model was loaded.")
+            message = self._receive(self._timeouts.load_sec, look)
+            assert isinstance(message, Ready), message
         except BaseException:
-            self.close()
+            self._end_group(at_once=True)
             raise
         self._info, self._num_bytes = message.info, message.num_bytes
 
     def close(self) -> None:
         """End the processes, which frees all they hold; the next use starts new ones. Records stay."""
-        group, self._group, self._num_bytes = self._group, None, 0
+        self._end_group(at_once=self._busy.locked())  # rank 0 does not listen while it runs a request
+
+    def _end_group(self, *, at_once: bool) -> None:
+        group, self._group = self._group, None
+        self._num_bytes, self._holds_text_encoder = 0, False
         self._frames.clear()
         if group is not None:
-            group.close(at_once=self._busy.locked())  # rank 0 does not listen while it runs a request
+            group.close(at_once=at_once)
 
     # --- requests -----------------------------------------------------------------------
 
@@ -177,9 +194,9 @@ class ProcessGroupExecutor:
         cancelled: Callable[[], bool] | None = None,
     ) -> Generator[ChunkResult, None, None]:
         """Yield every chunk of a request in order; see the protocol."""
-        with self._one_request(Stream(request)) as messages:
-            self._pace = self._pace if self._pace.frame_size == request.photo.shape else _Pace(request.photo.shape)
-            for message in messages(_Asked(cancelled)):
+        with self._one_request(Stream(request), cancelled) as messages:
+            self._pace = self._pace if self._pace.frame_size == request.photo.shape else Pace(request.photo.shape)
+            for message in messages():
                 if isinstance(message, Progress):
                     if on_progress is not None:
                         on_progress(message.progress)
@@ -188,18 +205,21 @@ class ProcessGroupExecutor:
                     yield self._chunk(message)
                     self._send(ChunkTaken())
 
-    def encode_texts(self, prompts: Sequence[str]) -> list[Tensor]:
+    def encode_texts(
+        self,
+        prompts: Sequence[str],
+        *,
+        on_warning: Callable[[str], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> list[Tensor]:
         """Encode prompts; those encoded before come from the store. See the protocol."""
-        encoder = self.info.text_encoder
-        known = [self.store.read_text(text_key(encoder, prompt)) for prompt in prompts]
-        missing = [prompt for prompt, embedding in zip(prompts, known, strict=True) if embedding is None]
-        if not missing:
-            return [embedding for embedding in known if embedding is not None]
         embeddings: list[Tensor] = []
-        with self._one_request(EncodeTexts(list(prompts))) as messages:
-            for message in messages(_Asked(None)):
+        with self._one_request(EncodeTexts(list(prompts)), cancelled) as messages:
+            for message in messages():
                 assert isinstance(message, Texts), message
                 embeddings = message.embeddings
+                for warning in message.warnings:
+                    (on_warning or _log.warning)(warning)
         return embeddings
 
     def knows_text(self, prompt: str) -> bool:
@@ -207,16 +227,18 @@ class ProcessGroupExecutor:
         return self.store.read_text(text_key(self.info.text_encoder, prompt)) is not None
 
     @contextmanager
-    def _one_request(self, command: object) -> Iterator[Callable[[_Asked], Iterator[Any]]]:
+    def _one_request(
+        self, command: object, cancelled: Callable[[], bool] | None
+    ) -> Iterator[Callable[[], Iterator[Any]]]:
         """Ask rank 0 for something; whatever happens in the body, it waits for the next thing afterwards."""
         if not self._busy.acquire(blocking=False):
             raise LingBotError("This engine is already running a request.", do="Wait for it or stop it first.")
         try:
-            self.start()
+            self.start(cancelled)
             self._send(command)
-            is_over = False
+            is_over, asked = False, Asked(cancelled)
 
-            def messages(asked: _Asked) -> Iterator[Any]:
+            def messages() -> Iterator[Any]:
                 nonlocal is_over
                 while not isinstance(message := self._receive_asking(asked), Ended):
                     yield message
@@ -234,7 +256,7 @@ class ProcessGroupExecutor:
 
     def _end(self, ended: Ended) -> None:
         """Take note of the end of a request."""
-        self._num_bytes = ended.num_bytes
+        self._num_bytes, self._holds_text_encoder = ended.num_bytes, ended.holds_text_encoder
         if ended.error is not None:
             error = ended.error.as_user_error()
             assert error is not None, ended.error
@@ -249,7 +271,7 @@ class ProcessGroupExecutor:
             while not isinstance(message := self._receive(self._timeouts.first_pass_sec), Ended):
                 if isinstance(message, ChunkDone):
                     self._chunk(message)
-            self._num_bytes = message.num_bytes
+            self._num_bytes, self._holds_text_encoder = message.num_bytes, message.holds_text_encoder
         except LingBotError as error:
             _log.warning("While a request was being stopped: %s", error)
 
@@ -263,11 +285,16 @@ class ProcessGroupExecutor:
         if self._group is not None:
             self._group.send(message)
 
-    def _receive_asking(self, asked: _Asked) -> Any:
+    def _receive_asking(self, asked: Asked) -> Any:
         """The next message of a request; tells rank 0 when the user wants to stop."""
         limit_sec = self._pace.limit_sec(self._timeouts) if asked.had_pass else self._timeouts.first_pass_sec
         start_sec = time.monotonic()
-        message = self._receive(limit_sec, asked)
+
+        def look() -> None:
+            if asked.wants_to_stop():
+                self._send(Cancel())
+
+        message = self._receive(limit_sec, look)
         if isinstance(message, Progress):
             if asked.had_pass:
                 self._pace.slowest_pass_sec = max(self._pace.slowest_pass_sec, time.monotonic() - start_sec)
@@ -276,8 +303,12 @@ class ProcessGroupExecutor:
             self._pace.num_chunks += not message.reused
         return message
 
-    def _receive(self, limit_sec: float, asked: _Asked | None = None) -> Any:
+    def _receive(self, limit_sec: float, look: Callable[[], None] = lambda: None) -> Any:
         """The next message that is not served here: store calls, room and sentences are.
+
+        Args:
+            limit_sec: For the wait between two messages.
+            look: Called all along.
 
         Raises:
             LingBotError: The group has failed; WorkerFailed when nothing came in time.
@@ -286,8 +317,7 @@ class ProcessGroupExecutor:
         assert group is not None
         began_sec = time.monotonic()
         while True:
-            if asked is not None and asked.wants_to_stop():
-                group.send(Cancel())
+            look()
             waited_sec = time.monotonic() - began_sec
             is_late = waited_sec > limit_sec
             try:
@@ -341,48 +371,6 @@ class ProcessGroupExecutor:
             return frames.shape
         assert call.method in ("read_chunk", "write_chunk", "read_text", "write_text"), call.method
         return getattr(self.store, call.method)(*call.arguments)
-
-
-@dataclass
-class _Pace:
-    """How fast a group has been at a frame size."""
-
-    frame_size: Sequence[int] = ()
-    """Shape of the photo."""
-
-    num_chunks: int = 0
-    """Chunks computed. In the first two, kernels are compiled and chosen for frames of 9 and of 12."""
-
-    slowest_pass_sec: float = 0.0
-    """Longest time between two passes of a request."""
-
-    def limit_sec(self, timeouts: Timeouts) -> float:
-        """How long to wait for the next pass."""
-        return timeouts.first_pass_sec if self.num_chunks < 2 else self.at_least(timeouts.pass_sec, timeouts)
-
-    def at_least(self, sec: float, timeouts: Timeouts) -> float:
-        """A limit for work of the network: so long, or some times the slowest pass."""
-        return max(sec, timeouts.num_slowest * self.slowest_pass_sec)
-
-
-class _Asked:
-    """Asks whether the user wants to stop, and remembers it.
-
-    Args:
-        cancelled: Asked until it says True.
-    """
-
-    def __init__(self, cancelled: Callable[[], bool] | None) -> None:
-        self._cancelled = cancelled
-        self.had_pass = False
-        """Whether a pass of the request is done, so that the next one's duration can be guessed."""
-
-    def wants_to_stop(self) -> bool:
-        """True once."""
-        if self._cancelled is None or not self._cancelled():
-            return False
-        self._cancelled = None
-        return True
 
 
 @atexit.register

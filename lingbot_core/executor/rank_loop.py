@@ -117,15 +117,21 @@ def _lead(line: _HostLine, group: RankGroup, settings: WorkerSettings) -> None:
                 _stream(line, executor, command, store, arrays)
             else:
                 assert isinstance(command, EncodeTexts), command
-                line.send(Texts(executor.encode_texts(command.prompts)))
+                line.send(_encode_texts(line, executor, command))
         except (
             LingBotError
         ) as caught:  # for the user; the ranks are as they were, unless it came in the middle of a pass
             if group.is_broken:
                 raise
             error = ErrorReport.of(caught)
-        line.send(Ended(error, held_bytes(executor)))
+        line.send(Ended(error, held_bytes(executor), executor.holds_text_encoder))
     executor.stop()
+
+
+def _encode_texts(line: _HostLine, executor: LeadingExecutor, command: EncodeTexts) -> Texts:
+    warnings: list[str] = []
+    embeddings = executor.encode_texts(command.prompts, on_warning=warnings.append, cancelled=line.is_cancelled)
+    return Texts(embeddings, tuple(warnings))
 
 
 def _stream(
@@ -215,8 +221,8 @@ class _HostLine:
             elif isinstance(message, ChunkTaken):
                 self._room.release()
             else:
+                self._cancelled.clear()
                 if isinstance(message, Stream):
-                    self._cancelled.clear()
                     self._room = threading.Semaphore(_CHUNKS_AHEAD - 1)
                 self._commands.put(message)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,16 @@ from lingbot_core.journal import Journal, MemoryStore, RecordStore
 from lingbot_core.options import ModelOptions
 from lingbot_core.timeline import chunk_pixel_frames
 from lingbot_core.variants import VARIANTS
-from tests.tiny_engine import HEIGHT, WIDTH, assert_same_chunks, bent_path, build_model, make_request, run
+from tests.tiny_engine import (
+    HEIGHT,
+    WIDTH,
+    CountingTextEncoder,
+    assert_same_chunks,
+    bent_path,
+    build_model,
+    make_request,
+    run,
+)
 
 NUM_CHUNKS = 6
 """Of a ring of three: three chunks are evicted."""
@@ -157,6 +167,49 @@ def test_encoding_is_kept_and_can_be_given(make: Make, straight):
     assert torch.equal(executor.encode_texts(["a street"])[0], embeddings[0])
     given = make_request(1, text=(TextEvent(0, embedding=embeddings[0]),))
     assert_same_chunks(run(make(), given), straight[:1])
+
+
+def test_text_encoder_stays_until_a_request_runs_and_is_counted(make: Make, straight):
+    executor = make()
+    executor.close()
+    executor.start()
+    before = executor.num_bytes
+    for prompt in ("snow", "rain", "wind"):
+        executor.encode_texts([prompt])
+        assert executor.holds_text_encoder and executor.num_bytes == before + CountingTextEncoder.BYTES
+        assert executor.num_state_bytes >= CountingTextEncoder.BYTES
+    held = []
+    stream = executor.stream(make_request(1), on_progress=lambda _: held.append(executor.holds_text_encoder))
+    assert_same_chunks(list(stream), straight[:1])
+    assert not executor.holds_text_encoder and not (isinstance(executor, LocalExecutor) and any(held))
+    executor.encode_texts(["hail"])
+    assert executor.holds_text_encoder
+    executor.close()
+    assert not executor.holds_text_encoder
+
+
+def test_prompt_that_is_too_long_is_told_whether_or_not_it_was_encoded_before(make: Make):
+    executor, warnings = make(), []
+    for _ in range(2):
+        executor.encode_texts(["snow", "a " * 60], on_warning=warnings.append)
+    assert warnings == ["The prompt has 120 characters: too long."] * 2
+
+
+def test_encoding_when_cancelled_ends_soon_and_the_next_one_works(make: Make, straight):
+    executor = make()
+    executor.start()
+    began_sec = time.monotonic()
+    with pytest.raises(Cancelled, match="a prompt was encoded"):
+        executor.encode_texts(["slow"], cancelled=lambda: time.monotonic() > began_sec + 0.5)
+    with pytest.raises(Cancelled):
+        run(
+            executor,
+            make_request(1, text=(TextEvent(0, "slow"),)),
+            cancelled=lambda: time.monotonic() > began_sec + 1.5,
+        )
+    assert time.monotonic() - began_sec < 3 and not executor.knows_text("slow")
+    assert len(executor.encode_texts(["snow"], cancelled=lambda: False)) == 1
+    assert_same_chunks(run(executor, make_request(1)), straight[:1])
 
 
 def test_request_that_does_not_fit_gets_one_clear_error_and_the_next_one_runs(make: Make, straight):

@@ -16,13 +16,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lingbot_core.errors import InputError, WeightsError
+from lingbot_core.errors import Cancelled, InputError, WeightsError
 from lingbot_core.executor.failures import Timeouts
 from lingbot_core.executor.process_group import ProcessGroupExecutor
 from lingbot_core.executor.processes import ProcessId, children_of
 from lingbot_core.options import ModelOptions
 from lingbot_core.variants import VARIANTS
 from tests.tiny_engine import assert_same_chunks, make_request, run
+from tests.worker_models import SLOW_VARIABLE
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="several GPUs need Linux")
 
@@ -169,6 +170,30 @@ def test_room_is_made_and_progress_of_loading_is_told():
     executor.close()
     executor.close()
     assert executor.num_bytes == 0 and not executor.is_ready
+
+
+def test_start_when_cancelled_ends_the_processes_at_once_and_the_next_one_works(monkeypatch: pytest.MonkeyPatch):
+    said: list[str] = []
+    executor = ProcessGroupExecutor(VARIANT, TWO, say=said.append, models_module="tests.worker_models")
+    monkeypatch.setenv(SLOW_VARIABLE, "1")
+    groups, asked_sec = [], 0.0
+
+    def cancelled() -> bool:
+        nonlocal asked_sec
+        if said and not asked_sec:
+            assert executor._group is not None
+            groups.extend(executor._group.processes)
+            asked_sec = time.monotonic()
+        return bool(said)
+
+    with pytest.raises(Cancelled, match="the model was loaded"):
+        executor.start(cancelled)
+    assert time.monotonic() - asked_sec < 4
+    assert groups and not any(process.is_running() for process in groups)
+    assert not executor.is_ready and executor.num_bytes == 0
+    monkeypatch.delenv(SLOW_VARIABLE)
+    assert len(run(executor, make_request(1), cancelled=lambda: False)) == 1
+    executor.close()
 
 
 def test_model_that_cannot_be_shared_or_found_is_refused_before_anything_starts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 import weakref
 from contextlib import closing
 from dataclasses import replace
@@ -12,14 +13,14 @@ import pytest
 import torch
 
 from lingbot_core import preflight
-from lingbot_core.errors import ResourceError, WeightsError
+from lingbot_core.errors import Cancelled, ResourceError, WeightsError, stop_if
 from lingbot_core.executor import opening
 from lingbot_core.executor.base import RolloutRequest
 from lingbot_core.executor.local import LocalExecutor
 from lingbot_core.journal import Journal
 from nodes.engines import Engine, EngineRegistry
 from nodes.tokens import ModelToken, RolloutToken
-from tests.tiny_engine import HEIGHT, WIDTH, ModelOptions, build_model, make_request
+from tests.tiny_engine import HEIGHT, WIDTH, CountingTextEncoder, ModelOptions, build_model, make_request
 
 TOKEN = ModelToken("lingbot-world-fast-taehv-window15-sink3", ModelOptions(device="cpu"))
 
@@ -46,7 +47,7 @@ class Loads:
         self.options: list[ModelOptions] = []
         self.identity = "tiny"
 
-    def __call__(self, variant, options, on_progress, make_room):
+    def __call__(self, variant, options, on_progress, make_room, cancelled):
         on_progress("Loading")
         self.options.append(options)
         make_room(1000)
@@ -233,6 +234,45 @@ def test_session_when_loading_fails_can_be_tried_again(registry: EngineRegistry,
     assert generate(registry, 1)[1] == 1
 
 
+def test_session_when_cancelled_while_loading_stays_empty_and_can_be_tried_again(
+    registry: EngineRegistry, host: RecordingHost, loads: Loads, monkeypatch: pytest.MonkeyPatch
+):
+    def load_slowly(variant, options, on_progress, make_room, cancelled):
+        for _ in range(100):
+            stop_if(cancelled, "Stopped while weights were read.")
+            time.sleep(0.05)
+
+    began_sec, engine = time.monotonic(), registry.engine(TOKEN)
+    with monkeypatch.context() as patch:
+        patch.setattr(opening, "load_model", load_slowly)
+        with pytest.raises(Cancelled):
+            with engine.session(quiet, cancelled=lambda: time.monotonic() > began_sec + 0.3):
+                pytest.fail("it was loaded")
+    assert time.monotonic() - began_sec < 1.3
+    assert engine.num_bytes == 0 and host.held[-1] == 0 and not loads.models
+    assert generate(registry, 1)[1] == 1
+
+
+def test_text_encoder_is_freed_with_the_caches_when_memory_is_wanted(registry: EngineRegistry, loads: Loads):
+    engine = registry.engine(TOKEN)
+    with engine.session(quiet) as executor:
+        before = engine.num_bytes
+        for prompt in ("snow", "rain"):
+            executor.encode_texts([prompt])
+    assert engine.num_bytes == before + CountingTextEncoder.BYTES
+    model = loads.models[0]()
+    assert model is not None and model.text.num_loads == 1
+    assert engine.free(1) == CountingTextEncoder.BYTES and engine.num_bytes == before
+    with engine.session(quiet, (HEIGHT, WIDTH)) as executor:
+        executor.encode_texts(["hail"])
+        list(executor.stream(make_request(1)))
+        assert not executor.holds_text_encoder and model.text.num_loads == 2
+    with engine.session(quiet) as executor:
+        executor.encode_texts(["wind"])
+    engine.free_all()
+    assert not model.text.is_loaded
+
+
 def test_chunks_when_recorded_needs_no_engine(registry: EngineRegistry, loads: Loads):
     generate(registry, 1)
     rollout, _ = generate(registry, 2)
@@ -270,6 +310,8 @@ def test_chunks_when_records_are_lost_and_the_files_have_changed_says_so(
 class FakeGroup:
     """Stands for an executor with processes: counts starts and ends."""
 
+    holds_text_encoder = False
+
     def __init__(self, variant, options, store, budget, *, say, make_room) -> None:
         self.num_starts = self.num_ends = 0
         self.num_bytes = 0
@@ -279,7 +321,7 @@ class FakeGroup:
     def info(self):
         return LocalExecutor(build_model()).info
 
-    def start(self) -> None:
+    def start(self, cancelled=None) -> None:
         if not self.num_bytes:
             self._make_room(1000)
             self.num_starts += 1

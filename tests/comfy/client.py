@@ -68,6 +68,15 @@ class Run:
         found = re.findall(r"(\d+) known, (\d+) computed", self.log)
         return [(int(known), int(computed)) for known, computed in found]
 
+    def progress_at_interrupt(self, node_id: str) -> tuple[int, int]:
+        """How far a node had come when the interrupt was sent, and in the end; a sampler counts passes."""
+        sent = next(index for index, (_, name, _) in enumerate(self.events) if name == "sent_interrupt")
+        before, after = (
+            [data["value"] for _, name, data in events if name == "progress" and data["node"] == node_id]
+            for events in (self.events[:sent], self.events)
+        )
+        return max(before), max(after)
+
     @property
     def num_loads(self) -> int:
         """How often weights were loaded."""

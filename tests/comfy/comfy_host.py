@@ -154,11 +154,11 @@ class ComfyServer:
         command += ["--database-url", "sqlite:///:memory:", *options]
         environment = {
             **os.environ,
-            **(environment or {}),
             "PYTHONDONTWRITEBYTECODE": "1",
             "LINGBOT_CACHE_DIR": str(base.folder / "cache"),
             "HF_HOME": str(base.folder / "hf"),
             "HF_HUB_OFFLINE": "1",
+            **(environment or {}),
         }
         with self.log_path.open("wb") as log:
             self._process = subprocess.Popen(

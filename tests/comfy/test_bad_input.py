@@ -98,7 +98,9 @@ def test_unknown_choices_are_never_a_stack_trace(client: Client, graph: Graph) -
 
 def test_missing_model_files_are_named_with_size_and_command(client: Client, graph: Graph) -> None:
     graph[MODEL]["inputs"] = {"variant": "lingbot-world-fast", "download": False}
-    expect_error(client.run(graph), "robbyant/lingbot-world-fast", "GB", "lingbot-world download lingbot-world-fast")
+    expect_error(
+        client.run(graph), "robbyant/lingbot-world-fast", "GB", "python -m lingbot_core download lingbot-world-fast"
+    )
 
 
 def test_checkpoint_root_that_is_empty_is_named(client: Client, graph: Graph) -> None:

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sys
+import time
 from typing import Any
 
 if "server" in sys.modules:  # the test runner imports this file as well, outside ComfyUI
@@ -32,10 +34,42 @@ if "server" in sys.modules:  # the test runner imports this file as well, outsid
                 "num_bytes": sum(engine.num_bytes for engine in engines),
                 "num_engines": len(engines),
                 "num_registered": len(registered),
+                "holds_text_encoder": any(getattr(engine._executor, "holds_text_encoder", 0) for engine in engines),
                 "processes": [str(process) for engine in engines for process in _processes(engine)],
                 "gpu": _gpu_state() if mm.get_torch_device().type == "cuda" else None,
             }
         )
+
+    _pretended: dict[str, float] = {}
+
+    @PromptServer.instance.routes.post("/lingbot_test/pretend")
+    async def pretend(request: web.Request) -> web.Response:
+        """Change what the pack finds here: ``free_disk`` and ``free_memory`` in bytes, ``pause_sec`` per tensor read.
+
+        What is not named is as it is.
+        """
+        _pretended.clear()
+        _pretended.update(await request.json())
+        if not hasattr(shutil.disk_usage, "is_pretended"):
+            _install_pretences()
+        return web.json_response({})
+
+    def _install_pretences() -> None:
+        from lingbot_core import preflight, readers
+
+        disk_usage, free_memory, read_tensor = shutil.disk_usage, preflight.free_memory, readers.read_tensor
+
+        def pretended_usage(path: Any) -> Any:
+            usage = disk_usage(path)
+            return usage._replace(free=int(_pretended.get("free_disk", usage.free)))
+
+        def slow_read(*args: Any) -> Any:
+            time.sleep(_pretended.get("pause_sec", 0))
+            return read_tensor(*args)
+
+        pretended_usage.is_pretended = True  # pyright: ignore[reportFunctionMemberAccess]
+        shutil.disk_usage, readers.read_tensor = pretended_usage, slow_read
+        preflight.free_memory = lambda device: _pretended.get("free_memory", free_memory(device))
 
     def _processes(engine: Any) -> list[Any]:
         """The elastic agent and the ranks of an engine on several GPUs."""

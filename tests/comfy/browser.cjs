@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
 // SPDX-License-Identifier: Apache-2.0
 // Loads graphs in a headless browser and prints, as JSON, what was found. Started by browser.py.
-// Argument: JSON {url, chromium, module, graphs: [{name, ui, shot?, run?}], templates?: file, width, height}
+// Argument: JSON {url, chromium, module, graphs: [{name, ui, shot?, run?, toEnd?}], templates?: file, width, height}
 
 const job = JSON.parse(process.argv[2])
 const { chromium } = require(job.module)
@@ -9,6 +9,7 @@ const { chromium } = require(job.module)
 const APP_READY_MS = 120000
 const MARGIN = 24
 const PREVIEW_MS = 60000
+const RUN_MS = 120000
 
 async function openPage(context) {
   const page = await context.newPage()
@@ -76,8 +77,15 @@ async function shoot(page, path, quality = 85) {
   await page.screenshot({ path, clip, type: 'jpeg', quality })
 }
 
-// Runs the loaded graph and takes the picture when the sampler shows a preview.
-async function runUntilPreview(page, path) {
+// Runs the loaded graph and takes the picture when the sampler shows a preview. With toEnd returns how the run ends.
+async function run(page, { shot, toEnd }) {
+  await page.evaluate((limit) => {
+    const ends = ['execution_success', 'execution_error', 'execution_interrupted']
+    window.lingbotRunEnd = new Promise((resolve) => {
+      ends.forEach((name) => window.app.api.addEventListener(name, () => resolve(name), { once: true }))
+      setTimeout(() => resolve('no end'), limit)
+    })
+  }, RUN_MS)
   const seen = page.evaluate(
     (limit) =>
       new Promise((resolve, reject) => {
@@ -90,7 +98,11 @@ async function runUntilPreview(page, path) {
   )
   await page.evaluate(() => window.app.queuePrompt(0, 1))
   await seen
-  await shoot(page, path)
+  await shoot(page, shot)
+  if (!toEnd) return ''
+  const end = await page.evaluate(() => window.lingbotRunEnd)
+  await page.waitForTimeout(1500) // what the page makes of the results
+  return end
 }
 
 async function showTemplates(page, path) {
@@ -127,9 +139,9 @@ async function main() {
       const loaded = await loadGraph(page, graph)
       await page.waitForTimeout(800)
       const api = await page.evaluate(async () => (await window.app.graphToPrompt()).output)
-      if (graph.run) await runUntilPreview(page, graph.shot)
-      else if (graph.shot) await shoot(page, graph.shot)
-      result.graphs[graph.name] = { ...loaded, api }
+      const end = graph.run ? await run(page, graph) : ''
+      if (graph.shot && !graph.run) await shoot(page, graph.shot)
+      result.graphs[graph.name] = { ...loaded, api, end }
     }
     if (job.templates) result.templates = await showTemplates(page, job.templates)
     result.problems = problems

@@ -49,13 +49,13 @@ class Browser:
         Args:
             client: Of the server.
             graphs: Each with ``name`` and ``ui``; with ``shot`` a JPEG is written there, with ``run`` once a
-                preview is seen.
+                preview is seen; with ``toEnd`` the run is then waited for.
             options: ``templates``, where to write a JPEG of the list of templates; ``width`` and ``height`` of the
                 page; ``vue``, whether nodes are drawn by the newer renderer.
 
         Returns:
-            ``graphs`` by name, each with ``missing`` types, ``count`` of nodes and ``api``; ``problems``, errors of the
-            page with their source; ``templates``.
+            ``graphs`` by name, each with ``missing`` types, ``count`` of nodes, ``api`` and the run's ``end``;
+            ``problems``, errors of the page with their source; ``templates``.
         """
         settings = {**SETTINGS, "Comfy.VueNodes.Enabled": bool(options.pop("vue", False))}
         client.post("/settings", settings)

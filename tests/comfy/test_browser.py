@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.comfy.browser import Browser, find_browser
+from tests.comfy.browser import Browser, find_browser, our_problems
 from tests.comfy.client import Client
 from tests.comfy.comfy_host import PACK_NAME, ComfyServer
 from tests.comfy.graphs import HEIGHT, WIDTH
@@ -70,8 +70,7 @@ def test_graph_from_the_browser_is_its_api_twin(name: str, visit: dict[str, Any]
 
 
 def test_page_logs_no_error_of_ours(visit: dict[str, Any]) -> None:
-    ours = [problem for problem in visit["problems"] if PACK_NAME in problem["source"] or PACK_NAME in problem["text"]]
-    assert not ours
+    assert not our_problems(visit)
 
 
 def test_templates_are_shown_with_pictures(visit: dict[str, Any]) -> None:
@@ -81,8 +80,8 @@ def test_templates_are_shown_with_pictures(visit: dict[str, Any]) -> None:
     assert len(ours) >= 3 and all(picture["width"] > 0 for picture in ours)
 
 
-def test_running_sampler_shows_a_preview(
-    browser: Browser, comfy_server: ComfyServer, checkpoint: str, seed: int, tmp_path: Path
+def test_running_sampler_shows_a_preview_and_logs_no_error_of_ours(
+    browser: Browser, vue: bool, comfy_server: ComfyServer, checkpoint: str, seed: int, tmp_path: Path
 ) -> None:
     graph = json.loads((FOLDER / "own-photo-preset-path.json").read_text("utf-8"))
     for node in graph["nodes"]:
@@ -93,6 +92,9 @@ def test_running_sampler_shows_a_preview(
             node["widgets_values"] = [seed, "fixed", 8, HEIGHT, WIDTH, "stretch"]
     shot = tmp_path / "running.jpg"
     client = Client(comfy_server)
-    browser.visit(client, [{"name": "run", "ui": graph, "shot": str(shot), "run": True}])
+    job = {"name": "run", "ui": graph, "shot": str(shot), "run": True, "toEnd": True}
+    found = browser.visit(client, [job], vue=vue)
     client.stop_everything()
+    assert found["graphs"]["run"]["end"] == "execution_success"
+    assert not our_problems(found)
     assert shot.read_bytes().startswith(b"\xff\xd8\xff")

@@ -32,6 +32,7 @@ from lingbot_core.checkpoints import (
 )
 from lingbot_core.context_parallel import ONE_RANK, ContextParallel, check_heads
 from lingbot_core.decoder import StreamingDecoder
+from lingbot_core.errors import LingBotError
 from lingbot_core.kernels.attention import Choice, choose
 from lingbot_core.layouts import taehv as taehv_layout
 from lingbot_core.layouts import umt5 as umt5_layout
@@ -43,11 +44,12 @@ from lingbot_core.models.dit_config import DiTConfig
 from lingbot_core.models.taehv import TAEHVDecoder
 from lingbot_core.models.wan_vae import WanVAEConfig, WanVAEDecoder, WanVAEEncoder
 from lingbot_core.options import ModelOptions, RunSettings
+from lingbot_core.preview import Previewer
 from lingbot_core.random_weights import SIZES, fill_random
 from lingbot_core.schedule import Schedule
 from lingbot_core.text import PromptTokenizer, TextEncoder
 from lingbot_core.tiny_tokenizer import write_test_tokenizer
-from lingbot_core.variants import Variant
+from lingbot_core.variants import LIGHT_TAE, Variant
 from lingbot_core.weight_stream import SpokenProgress
 
 __all__ = [
@@ -110,6 +112,9 @@ class LoadedModel:
 
     memory: preflight.RunMemory
     """What a run takes, at the frame size of the options."""
+
+    previewer: Previewer | None = None
+    """Quick looks at chunks; None where the decoder is quick itself."""
 
     @property
     def attention(self) -> Choice:
@@ -215,7 +220,22 @@ def load_model(
         window_chunks=run.window_chunks,
         sink_chunks=run.sink_chunks,
         memory=memory,
+        previewer=None if variant.decoder == "taehv" else _open_previewer(places, run),
     )
+
+
+def _open_previewer(places: weights.Places, run: RunSettings) -> Previewer:
+    """A previewer with TAEHV, if its weights are on this machine; for previews nothing is downloaded."""
+    try:
+        if (found := weights.find(LIGHT_TAE, places)) is None:
+            return Previewer(None)
+        checkpoint = open_checkpoint(found.path, taehv_layout.identify)
+        denormalize = taehv_layout.needs_denormalised(found.path.name)
+        decoder = build(checkpoint, partial(TAEHVDecoder, denormalize=denormalize), run)
+    except LingBotError as error:
+        _log.info("Previews are coarse, without TAEHV. %s", error)
+        return Previewer(None)
+    return Previewer(StreamingDecoder(decoder, "preview"))
 
 
 def _build_text_encoder(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lingbot_core.camera.trajectory import CameraTrajectory
 from lingbot_core.errors import InputError
-from lingbot_core.executor.base import ChunkResult, Executor, RolloutRequest
+from lingbot_core.executor.base import ChunkResult, Executor, PassProgress, RolloutRequest
 from lingbot_core.models.wan_vae import denormalize_latents
 from lingbot_core.photo import FITS, check_size, fit_photo
 from lingbot_core.timeline import SIZE_MULTIPLE
@@ -165,7 +165,13 @@ def _run(executor: Executor, request: RolloutRequest, reporter: host.Reporter) -
     """
     keys, latents, num_reused = [], [], 0
     player = FramePlayer(reporter.preview)
-    stream = executor.stream(request, on_progress=reporter.on_pass, cancelled=lambda: reporter.interrupted)
+
+    def on_pass(progress: PassProgress) -> None:
+        reporter.on_pass(progress)
+        if progress.preview is not None:
+            player.play(progress.preview)
+
+    stream = executor.stream(request, on_progress=on_pass, cancelled=lambda: reporter.interrupted, previews=True)
     try:
         with closing(stream):
             for chunk in stream:

@@ -22,7 +22,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "leaves": ("errors", "timeline", "variants", "stats", "safetensors_io", "transfer", "streams", "folders"),
     "kernels": ("context_parallel", "kernels"),
     "models": ("models", "kv_cache", "camera", "schedule", "layouts"),
-    "state": ("rollout", "journal", "decoder", "image_latents", "text", "tiny_tokenizer"),
+    "state": ("rollout", "journal", "decoder", "preview", "image_latents", "text", "tiny_tokenizer"),
     "files": (
         "stats_file",
         "photo",

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lingbot_core import checkpoints, model_files, preflight
+from lingbot_core.decoder import StreamingDecoder
 from lingbot_core.errors import ResourceError, WeightsError
 from lingbot_core.kv_cache import SinkWindowKVCache
 from lingbot_core.loader import LoadedModel, ModelOptions, load_model, random_model
@@ -239,6 +240,28 @@ def test_load_model_when_tiny_decoder_is_the_original_one_feeds_normalised_laten
     shutil.copy(tiny_checkpoint / LIGHT_TAE.repo / LIGHT_TAE.path, original)
     assert _decoder_of(load_model(LIGHT, options)).denormalize
     assert not _decoder_of(load_model(LIGHT, replace(options, decoder_file=original))).denormalize
+
+
+def test_load_model_when_the_decoder_is_slow_previews_by_taehv_if_it_is_there(
+    options: ModelOptions, own_checkpoint: Path, caplog: pytest.LogCaptureFixture
+):
+    assert load_model(LIGHT, options).previewer is None
+    whole = load_model(FAST, options).previewer
+    assert whole is not None and isinstance(whole.decoder, StreamingDecoder)
+    assert torch.equal(
+        next(whole.decoder.module.parameters()), next(load_model(LIGHT, options).decoder.module.parameters())
+    )
+
+    options = replace(options, checkpoint_root=own_checkpoint, allow_download=False)
+    file = own_checkpoint / LIGHT_TAE.repo / LIGHT_TAE.path
+    file.write_bytes(file.read_bytes()[:1000])
+    with caplog.at_level("INFO"):
+        damaged = load_model(FAST, options).previewer
+    assert damaged is not None and damaged.decoder is None
+    assert "Previews are coarse" in caplog.text
+    file.unlink()
+    missing = load_model(FAST, options).previewer
+    assert missing is not None and missing.decoder is None
 
 
 def test_load_model_when_text_file_is_named_takes_the_tokenizer_beside_it(

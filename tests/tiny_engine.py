@@ -22,6 +22,7 @@ from lingbot_core.executor.base import ChunkResult, Executor, RolloutRequest, Te
 from lingbot_core.loader import LoadedModel, ModelOptions
 from lingbot_core.models.dit_config import DiTConfig
 from lingbot_core.preflight import RunMemory
+from lingbot_core.preview import Previewer
 from lingbot_core.schedule import make_schedule
 from lingbot_core.variants import VARIANTS
 from tests.golden.dit_tiny import build_network
@@ -84,7 +85,8 @@ def build_model(
     config: DiTConfig = CONFIG,
 ) -> LoadedModel:
     """A model of its own for every test; weights are shared."""
-    module = tiny_decoder(denormalize=True, widths=(16, 16, 8)) if decoder == "taehv" else wan_decoder(8)
+    tiny = tiny_decoder(denormalize=True, widths=(16, 16, 8))
+    module = tiny if decoder == "taehv" else wan_decoder(8)
     variant = VARIANTS["lingbot-world-fast-taehv-window15-sink3" if decoder == "taehv" else "lingbot-world-fast"]
     capacity_chunks = (window_frames + sink_frames) // 3
     return LoadedModel(
@@ -102,6 +104,7 @@ def build_model(
         window_chunks=window_frames // 3,
         sink_chunks=sink_frames // 3,
         memory=RunMemory(variant, config, 1_000_000, 0, dtype.itemsize, (HEIGHT, WIDTH), capacity_chunks, 8),
+        previewer=None if decoder == "taehv" else Previewer(StreamingDecoder(tiny, "preview")),
     )
 
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -89,6 +89,9 @@ class PassProgress:
 
     replaying: bool = False
     """True while recorded chunks are put back into the KV cache."""
+
+    preview: np.ndarray | None = field(default=None, compare=False)
+    """A quick look at the chunk, uint8 ``[F, h, w, 3]``, if one was asked for and its frames will take a while."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +185,7 @@ class Executor(Protocol):
         *,
         on_progress: Callable[[PassProgress], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
+        previews: bool = False,
     ) -> Generator[ChunkResult, None, None]:
         """Yield every chunk of a request in order; computed only where not yet known.
 
@@ -190,6 +194,7 @@ class Executor(Protocol):
             on_progress: Called after each pass, from the thread that iterates.
             cancelled: Asked before each pass, and while a prompt is encoded; True ends the request with ``Cancelled``.
                 Chunks that were yielded stay recorded.
+            previews: Let ``on_progress`` see each chunk as soon as its latents are clean, where the decoder is slow.
 
         Raises:
             Cancelled: ``cancelled`` returned True.

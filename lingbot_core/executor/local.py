@@ -9,7 +9,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 from lingbot_core.arena import Arena, SnapshotStore
 from lingbot_core.errors import Cancelled, InputError, LingBotError, WeightsError
 from lingbot_core.executor.base import ChunkResult, EngineInfo, PassProgress, RolloutRequest
+from lingbot_core.executor.side_work import OnTheWay, Previews, SideWork
 from lingbot_core.executor.texts import encode_texts
 from lingbot_core.image_latents import ImageLatents
 from lingbot_core.journal import MemoryStore, RecordStore, read_known_chunks
@@ -27,7 +28,6 @@ from lingbot_core.passes import NetworkPasses
 from lingbot_core.rollout import ChunkRecord, Rollout, root_key
 from lingbot_core.sampler import LatentChunk, PassMonitor, replay_chunks, stream_chunks
 from lingbot_core.stats import ChunkStats, DeviceMark, StageTimer, memory_gib
-from lingbot_core.streams import side_stream
 from lingbot_core.text import text_key
 from lingbot_core.timeline import camera_frame_indices, chunk_tokens, token_grid
 from lingbot_core.transfer import to_device
@@ -58,7 +58,7 @@ class LocalExecutor:
         self._arena_size = (0, 0)
         self._photos: OrderedDict[str, ImageLatents] = OrderedDict()
         self._busy = threading.Lock()
-        self._decode_stream = side_stream(model.device, "decode") if model.device.type == "cuda" else None
+        self._side_work = SideWork(model.device)
 
     @property
     def info(self) -> EngineInfo:
@@ -91,6 +91,7 @@ class LocalExecutor:
         *,
         on_progress: Callable[[PassProgress], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
+        previews: bool = False,
     ) -> Generator[ChunkResult, None, None]:
         """Yield every chunk of a request in order; see the protocol."""
         with self._one_request():
@@ -103,23 +104,31 @@ class LocalExecutor:
                 return
             image_latents = self._image_latents(request.photo)
             arena.rewind(rollout.keys[: rollout.num_known], self._snapshots)
-            replay = self._monitor(request, on_progress, cancelled, replaying=True)
+            replay = self._monitor(request, on_progress, cancelled, None)
             replay_chunks(self.model, rollout, arena, image_latents, replay)
             self._decode_recorded(rollout, arena, rollout.num_known - 1)
 
-            monitor = self._monitor(request, on_progress, cancelled, replaying=False)
-            yield from self._generate(request, rollout, arena, image_latents, monitor)
+            looks = Previews(self.model.previewer if previews else None, self._side_work)
+            monitor = self._monitor(request, on_progress, cancelled, looks)
+            yield from self._generate(request, rollout, arena, image_latents, monitor, looks)
             self._snapshots.keep(arena)
 
     def _generate(
-        self, request: RolloutRequest, rollout: Rollout, arena: Arena, image_latents: ImageLatents, monitor: PassMonitor
+        self,
+        request: RolloutRequest,
+        rollout: Rollout,
+        arena: Arena,
+        image_latents: ImageLatents,
+        monitor: PassMonitor,
+        looks: Previews,
     ) -> Iterator[ChunkResult]:
         """Yield the unknown chunks: each as soon as its frames are there, while the next one is in work."""
-        pending: dict[int, _PendingResult] = {}
+        pending: dict[int, OnTheWay] = {}
         started: deque[LatentChunk] = deque()  # the chunk before the one in work, until it is ready
         last_ready, stopped = DeviceMark(self.model.device), None
 
         def decode(index: int, latents: Tensor, timer: StageTimer) -> None:
+            looks.start(rollout.keys, index, latents, timer)
             pending[index] = self._decode(arena, rollout.keys[index], latents, timer)
 
         def finish(chunk: LatentChunk) -> ChunkResult:
@@ -195,12 +204,15 @@ class LocalExecutor:
         request: RolloutRequest,
         on_progress: Callable[[PassProgress], None] | None,
         cancelled: Callable[[], bool] | None,
-        *,
-        replaying: bool,
+        looks: Previews | None,
     ) -> PassMonitor:
+        """Between the passes; without previews they are those of a replay."""
+
         def on_pass(chunk_index: int, pass_index: int, num_passes: int) -> None:
             if on_progress is not None:
-                on_progress(PassProgress(chunk_index, request.num_chunks, pass_index, num_passes, replaying))
+                preview = None if looks is None else looks.take(chunk_index)
+                place = chunk_index, request.num_chunks, pass_index, num_passes
+                on_progress(PassProgress(*place, replaying=looks is None, preview=preview))
 
         return PassMonitor(self.model.device, on_pass, cancelled)
 
@@ -282,20 +294,9 @@ class LocalExecutor:
 
     # --- frames -------------------------------------------------------------------------
 
-    def _decode(self, arena: Arena, key: str, latents: Tensor, timer: StageTimer) -> _PendingResult:
-        """Start decoding the next chunk, on CUDA beside whatever comes next."""
-        device, stream = self.model.device, self._decode_stream
-        if stream is None:
-            with timer.stage("decode"):
-                return _PendingResult(latents, arena.decode(key, latents), DeviceMark(device))
-        stream.wait_stream(torch.cuda.current_stream(device))
-        latents.record_stream(stream)
-        with torch.cuda.stream(stream), timer.stage("decode"):
-            frames = arena.decode(key, latents)
-            copies = [torch.empty_like(tensor, device="cpu", pin_memory=True) for tensor in (latents, frames)]
-            for copy, tensor in zip(copies, (latents, frames), strict=True):
-                copy.copy_(tensor, non_blocking=True)
-            return _PendingResult(copies[0], copies[1], DeviceMark(device))
+    def _decode(self, arena: Arena, key: str, latents: Tensor, timer: StageTimer) -> OnTheWay:
+        """Start decoding the next chunk: its latents and frames, uint8 ``[F, H, W, 3]``."""
+        return self._side_work.start(latents, "decode", timer, lambda: (latents, arena.decode(key, latents)))
 
     def _decode_recorded(self, rollout: Rollout, arena: Arena, index: int) -> np.ndarray | None:
         """Bring the decoder behind a recorded chunk, or with -1 to the start; its frames, or None if it stood there."""
@@ -303,7 +304,7 @@ class LocalExecutor:
         for chunk_index in range(arena.decoder_rewind(rollout.keys[: index + 1]), index + 1):
             key = rollout.keys[chunk_index]
             latents = to_device(rollout.records[chunk_index].latents, self.model.device).to(self.model.dtype)
-            _, frames = self._decode(arena, key, latents, StageTimer(self.model.device)).wait()
+            frames = self._decode(arena, key, latents, StageTimer(self.model.device)).wait()[1].numpy()
             if self.store.read_frames(key, self.model.decoder.identity) is None:
                 self.store.write_frames(key, self.model.decoder.identity, frames)
         return frames
@@ -322,11 +323,12 @@ class LocalExecutor:
         return ChunkResult(index, record.key, record.latents, frames, stats, reused=True)
 
     def _finish_chunk(
-        self, request: RolloutRequest, rollout: Rollout, chunk: LatentChunk, result: _PendingResult, wall_ms: float
+        self, request: RolloutRequest, rollout: Rollout, chunk: LatentChunk, result: OnTheWay, wall_ms: float
     ) -> ChunkResult:
         """Record a chunk that is done."""
         index, timer = chunk.index, chunk.timer
         latents, frames = result.wait()
+        frames = frames.numpy()
         if not latents.isfinite().all():
             raise WeightsError(
                 f"The latents of chunk {index} are not finite numbers; it is not kept.",
@@ -370,17 +372,3 @@ def cache_sizes(
     config, num_tokens = model.dit.config, chunk_tokens(height, width)
     sizes = config.num_layers, config.num_heads, config.head_dim, num_tokens, model.window_chunks, model.sink_chunks
     return *sizes, model.dtype, model.device
-
-
-@dataclass(frozen=True)
-class _PendingResult:
-    """Latents and frames on their way to host memory."""
-
-    latents: Tensor
-    frames: Tensor
-    ready: DeviceMark
-
-    def wait(self) -> tuple[Tensor, np.ndarray]:
-        """Latents ``[T, C, h, w]`` and frames, uint8 ``[F, H, W, 3]``."""
-        self.ready.wait()
-        return self.latents, self.frames.numpy()

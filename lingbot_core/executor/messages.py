@@ -200,6 +200,9 @@ class Stream:
     request: RolloutRequest
     """Which."""
 
+    previews: bool = False
+    """Whether progress is wanted with previews."""
+
 
 @dataclass(frozen=True)
 class EncodeTexts:

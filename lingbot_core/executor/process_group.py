@@ -192,9 +192,10 @@ class ProcessGroupExecutor:
         *,
         on_progress: Callable[[PassProgress], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
+        previews: bool = False,
     ) -> Generator[ChunkResult, None, None]:
         """Yield every chunk of a request in order; see the protocol."""
-        with self._one_request(Stream(request), cancelled) as messages:
+        with self._one_request(Stream(request, previews), cancelled) as messages:
             self._pace = self._pace if self._pace.frame_size == request.photo.shape else Pace(request.photo.shape)
             for message in messages():
                 if isinstance(message, Progress):

@@ -139,7 +139,10 @@ def _stream(
 ) -> None:
     """Run a request, a little ahead of the consumer."""
     for chunk in executor.stream(
-        command.request, on_progress=lambda progress: line.send(Progress(progress)), cancelled=line.is_cancelled
+        command.request,
+        on_progress=lambda progress: line.send(Progress(progress)),
+        cancelled=line.is_cancelled,
+        previews=command.previews,
     ):
         frames = None if store.last_frames == chunk.key else arrays.share(chunk.frames)
         line.send(ChunkDone(chunk.index, chunk.key, chunk.latents, frames, chunk.stats, chunk.reused))

@@ -174,9 +174,9 @@ def load(group: RankGroup, folder: Path) -> None:
     num_read: Counter[str] = Counter()
     read = readers.SafetensorsReader.read
 
-    def counting(self: readers.SafetensorsReader, key: str) -> Tensor:
+    def counting(self: readers.SafetensorsReader, key: str, *others: Any) -> Tensor:
         num_read[f"{self.files[0].name} {key}"] += 1
-        return read(self, key)
+        return read(self, key, *others)
 
     readers.SafetensorsReader.read, convert.MIN_BYTES = counting, 0
     run_options._check_fp8 = lambda device: None  # the CPU may, here

@@ -111,16 +111,14 @@ def test_graph_of_three_prompts_loads_the_text_encoder_once(
 ) -> None:
     if num_gpus > 1 and sys.platform == "win32":
         pytest.skip("several GPUs need Linux")
-    graph = text_events(checkpoint, seed)
-    graph[MODEL]["inputs"]["num_gpus"] = num_gpus
-    for _ in range(2):
+    for number in (seed, seed + 100_000):
+        graph = text_events(checkpoint, number)
+        graph[MODEL]["inputs"]["num_gpus"] = num_gpus
         run = client.run(graph)
         expect_success(run)
         told = run.texts if num_gpus > 1 else run.log.splitlines()  # of ranks, warnings alone reach the log
         assert sum(ENCODER_LOADED in line for line in told) == 1
         assert not client.get("/lingbot_test/state")["holds_text_encoder"], "the video needs its memory"
-        client.free(unload_models=True)
-        graph = text_events(checkpoint, seed + 100_000)
 
 
 def test_text_encoder_that_stays_is_counted_and_freed(client: Client, graph: Graph) -> None:

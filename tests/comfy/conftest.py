@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from torch import Tensor
 
 from tests.comfy.browser import Browser, find_browser
 from tests.comfy.comfy_host import ComfyBase, ComfyHost, ComfyServer, find_host
+from tests.comfy.model_files import ROLES, AddFile
 
 SEEDS = itertools.count(1000)
 
@@ -76,3 +78,23 @@ def seed() -> int:
 def checkpoint(tiny_checkpoint: Path) -> str:
     """The tiny checkpoint, as the loader's ``checkpoint_root`` takes it."""
     return str(tiny_checkpoint)
+
+
+@pytest.fixture
+def add_file(comfy_base: ComfyBase) -> Iterator[AddFile]:
+    """Writes into the models folder of the shared server, and clears up."""
+    from safetensors.torch import save_file
+
+    written: list[Path] = []
+
+    def add(role: str, name: str, tensors: dict[str, Tensor]) -> str:
+        folder = ROLES[role][0]
+        path = comfy_base.models / folder / name
+        path.parent.mkdir(exist_ok=True)
+        written.append(path)
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, path)
+        return f"{folder}/{name}" if role == "decoder" else name
+
+    yield add
+    for path in written:
+        path.unlink()

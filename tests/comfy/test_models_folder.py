@@ -5,29 +5,21 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lingbot_core.make_checkpoint import make_checkpoint
-from lingbot_core.variants import DIT_V1, LIGHT_TAE, UMT5, UMT5_TOKENIZER, WAN_VAE, RemoteWeights
+from lingbot_core.variants import UMT5_TOKENIZER
 from tests.comfy.client import Client, Graph, Run
 from tests.comfy.comfy_host import ComfyBase
 from tests.comfy.graphs import MODEL, SAMPLER, SLUG, node, video_graph
+from tests.comfy.model_files import ROLES, AddFile, tensors_of
 
 pytestmark = pytest.mark.comfy
-
-ROLES: dict[str, tuple[str, RemoteWeights]] = {
-    "network": ("diffusion_models", DIT_V1),
-    "text_encoder": ("text_encoders", UMT5),
-    "vae": ("vae", WAN_VAE),
-    "decoder": ("vae_approx", LIGHT_TAE),
-}
-"""Folder and weights of each menu of the loader."""
 
 USUAL = {
     "text_encoder": "umt5_xxl_fp16.safetensors",
@@ -37,16 +29,6 @@ USUAL = {
 """Names under which ComfyUI's users have these files."""
 
 FP8_TEXT = "umt5_xxl_fp8_e4m3fn_scaled.safetensors"
-
-
-def tensors_of(root: Path, role: str) -> dict[str, Tensor]:
-    """All tensors of a role's weights in a checkpoint root."""
-    weights = ROLES[role][1]
-    path = root / weights.repo / weights.path
-    if path.suffix == ".pth":
-        return torch.load(path, weights_only=True)
-    shards = sorted(path.parent.glob("*.safetensors"))
-    return {name: tensor for shard in shards for name, tensor in load_file(shard).items()}
 
 
 def fp8_scaled(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -70,27 +52,6 @@ def other_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("other_checkpoint")
     make_checkpoint(folder, "tiny", seed=1)
     return folder
-
-
-AddFile = Callable[[str, str, dict[str, Tensor]], str]
-
-
-@pytest.fixture
-def add_file(comfy_base: ComfyBase) -> Iterator[AddFile]:
-    """Writes a file for a role under a name into the models folder; gives the name that the loader has for it."""
-    written: list[Path] = []
-
-    def add(role: str, name: str, tensors: dict[str, Tensor]) -> str:
-        folder = ROLES[role][0]
-        path = comfy_base.models / folder / name
-        path.parent.mkdir(exist_ok=True)
-        written.append(path)
-        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, path)
-        return f"{folder}/{name}" if role == "decoder" else name
-
-    yield add
-    for path in written:
-        path.unlink()
 
 
 @pytest.fixture

@@ -125,7 +125,7 @@ class Engine:
         return self.token.options.num_ranks > 1
 
     def free(self, num_bytes: int) -> int:
-        """Give back memory: caches, and if that is not enough the weights; of several GPUs everything.
+        """Give back memory: the text encoder, if that is not enough caches, then weights; of several GPUs everything.
 
         Returns:
             Bytes given back; 0 while in use.
@@ -135,8 +135,10 @@ class Engine:
         try:
             before = self.num_bytes
             if self._executor is not None and not self.has_processes:
-                self._executor.close()
-                self._made_room_for = None
+                self._executor.release_text_encoder()
+                if before - self.num_bytes < num_bytes:
+                    self._executor.close()
+                    self._made_room_for = None
                 preflight.release_unused_memory(self._executor.info.device)
             if self.has_processes or before - self.num_bytes < num_bytes:
                 self._drop()

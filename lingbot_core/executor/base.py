@@ -232,6 +232,10 @@ class Executor(Protocol):
         """Whether the text encoder is in memory, as :attr:`num_state_bytes` tells."""
         ...
 
+    def release_text_encoder(self) -> None:
+        """Free the text encoder, if that can be done alone; the next prompt loads it again."""
+        ...
+
     def knows_text(self, prompt: str) -> bool:
         """Whether a prompt's encoding is in the store, so that the encoder will not be needed."""
         ...

@@ -174,6 +174,10 @@ class LocalExecutor:
         """Whether the text encoder is in memory."""
         return self.model.text.is_loaded
 
+    def release_text_encoder(self) -> None:
+        """Free the text encoder."""
+        self.model.text.release()
+
     @property
     def num_state_bytes(self) -> int:
         """Memory that :meth:`close` would free: arena, snapshots, photo latents and encoders."""

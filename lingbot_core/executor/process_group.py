@@ -137,6 +137,9 @@ class ProcessGroupExecutor:
         """Whether rank 0 has the text encoder in memory."""
         return self._holds_text_encoder and self.is_ready
 
+    def release_text_encoder(self) -> None:
+        """Nothing: of processes everything is freed together, see :meth:`close`."""
+
     def start(self, cancelled: Callable[[], bool] | None = None) -> None:
         """Start a group and load the model, unless one runs.
 

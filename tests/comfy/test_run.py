@@ -38,8 +38,8 @@ def test_run_shows_progress_per_pass_text_and_previews(client: Client, checkpoin
 def test_run_when_interrupted_ends_with_the_pass_and_keeps_finished_chunks(
     client: Client, checkpoint: str, seed: int
 ) -> None:
-    size = {"height": 128, "width": 192}  # so that a pass takes longer than telling the server to stop
-    graph = video_graph(checkpoint, seed, LONG, **size)
+    # large enough that a pass takes longer than telling the server to stop
+    graph = video_graph(checkpoint, seed, LONG, height=128, width=192)
     graph[CAMERA]["inputs"]["total_blocks"] = LONG
     run = client.run(graph, interrupt_at=11)
     assert run.end == "execution_interrupted", run.error

@@ -174,9 +174,9 @@ def load(group: RankGroup, folder: Path) -> None:
     num_read: Counter[str] = Counter()
     read = readers.SafetensorsReader.read
 
-    def counting(self: readers.SafetensorsReader, key: str, *others: Any) -> Tensor:
+    def counting(self: readers.SafetensorsReader, key: str, cancelled: Callable[[], bool] | None = None) -> Tensor:
         num_read[f"{self.files[0].name} {key}"] += 1
-        return read(self, key, *others)
+        return read(self, key, cancelled)
 
     readers.SafetensorsReader.read, convert.MIN_BYTES = counting, 0
     run_options._check_fp8 = lambda device: None  # the CPU may, here

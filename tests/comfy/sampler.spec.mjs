@@ -5,6 +5,7 @@
 import { job, result, useEditor } from "./editor_page.mjs";
 
 const SAMPLER_NODE = "LingBotStreamingSampler";
+const SAMPLER_NAME = "LingBot Streaming Sampler";
 
 /** Values of the seed and of what happens to it after a run, of every sampler. */
 function readSeeds(page) {
@@ -21,10 +22,12 @@ function readSeeds(page) {
 async function add(page) {
   const empty = { last_node_id: 0, last_link_id: 0, nodes: [], links: [], groups: [], version: 0.4 };
   await page.evaluate((graph) => window.app.loadGraphData(graph), empty);
-  await page.mouse.dblclick(900, 500);
   await page.waitForTimeout(500);
-  await page.keyboard.type("LingBot Streaming Sampler", { delay: 20 });
-  await page.waitForTimeout(1000);
+  await page.mouse.dblclick(900, 500);
+  await page.waitForFunction(() => document.activeElement?.tagName === "INPUT");
+  await page.keyboard.type(SAMPLER_NAME, { delay: 20 });
+  await page.waitForFunction((name) => document.body.innerText.includes(name), SAMPLER_NAME);
+  await page.waitForTimeout(500);
   await page.keyboard.press("Enter");
   await page.waitForFunction(
     (type) => (window.app.graph.nodes ?? window.app.graph._nodes).some((node) => node.type === type),
@@ -45,7 +48,7 @@ async function copy(page) {
     graph.add(clone);
     return control(clone).value;
   }, SAMPLER_NODE);
-  result.reloaded = await page.evaluate(async () => {
+  await page.evaluate(async () => {
     const saved = window.app.graph.serialize();
     await window.app.loadGraphData(JSON.parse(JSON.stringify(saved)));
   });

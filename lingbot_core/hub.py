@@ -71,7 +71,7 @@ def list_files(repo: str, cancelled: Callable[[], bool] | None = None) -> dict[s
 
 
 def download(repo: str, paths: Sequence[str], cancelled: Callable[[], bool] | None = None) -> list[Path]:
-    """Bring files of a repository into the hub's cache; resumes what was begun.
+    """Bring files of a repository into the hub's cache; those that are there already are not fetched again.
 
     Args:
         repo: ``<org>/<name>``.
@@ -105,7 +105,7 @@ def download(repo: str, paths: Sequence[str], cancelled: Callable[[], bool] | No
             f"{repo} on the Hugging Face hub lacks {sorted(unknown)[0]}."
             if unknown
             else f"{absent[0]} of {repo} could not be downloaded completely.",
-            do="Update this package." if unknown else "Run again: the download goes on where it stopped.",
+            do="Update this package." if unknown else "Run again: files that have arrived are kept.",
         )
     return files
 
@@ -230,7 +230,7 @@ def explain(error: Exception, repo: str) -> LingBotError:
     return ResourceError(
         f"The Hugging Face hub cannot be reached for {repo}.",
         got=_first_line(chain[-1]),
-        do=f"Check the network and run again (a download goes on where it stopped), {elsewhere}",
+        do=f"Check the network and run again (files that have arrived are kept), {elsewhere}",
     )
 
 

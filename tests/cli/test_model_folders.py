@@ -65,7 +65,7 @@ def test_download_takes_the_vae_of_an_installed_comfyui(
     vae = make_comfyui(tmp_path / "ComfyUI") / "models" / "vae" / "wan_2.1_vae.safetensors"
     vae.write_bytes(b"weights")
     monkeypatch.setenv("COMFYUI_PATH", str(tmp_path / "ComfyUI"))
-    monkeypatch.setattr("lingbot_core.hub.list_files", lambda repo: {})
+    monkeypatch.setattr("lingbot_core.hub.list_files", lambda repo, cancelled=None: {})
     monkeypatch.setattr("lingbot_core.hub.cached_file", lambda repo, path: None)
     assert main(["download", SLUG, "--dry-run"]) == 0
     assert f"{vae} (model folder)" in capsys.readouterr().out

@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests.comfy.client import Client
 from tests.comfy.comfy_host import ComfyBase, ComfyHost
-from tests.comfy.graphs import CAMERA, HEIGHT, SAMPLER, SAVE, TEXT, WIDTH, camera_slot, load_3d, node, video_graph
+from tests.comfy.graphs import CAMERA, HEIGHT, SAMPLER, SAVE, SLUG, TEXT, WIDTH, camera_slot, load_3d, node, video_graph
 
 pytestmark = pytest.mark.comfy
 
@@ -22,8 +22,9 @@ LONG = 30
 """Chunks of a run that is interrupted. ComfyUI 0.26 tells no progress of less than half a percent."""
 
 
-def test_run_shows_progress_per_pass_text_and_previews(client: Client, checkpoint: str, seed: int) -> None:
-    run = client.run(video_graph(checkpoint, seed, 3))
+@pytest.mark.parametrize("slug", [SLUG, "lingbot-world-fast"], ids=["taehv", "wan_vae"])
+def test_run_shows_progress_per_pass_text_and_previews(client: Client, checkpoint: str, seed: int, slug: str) -> None:
+    run = client.run(video_graph(checkpoint, seed, 3, slug=slug))
     assert run.end == "execution_success", run.error
     steps = [data["value"] for data in run.of_type("progress") if data["node"] == SAMPLER and data["max"] == 15]
     assert steps == sorted(steps) and steps[-1] == 15

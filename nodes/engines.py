@@ -259,10 +259,22 @@ class EngineRegistry:
         key = model_key(token)
         with self._lock:
             if key not in self._engines:
-                self._engines[key] = Engine(token, lambda: self.store, self._host, self._end_other_processes)
+                self._engines[key] = self._loaded_by_download(key) or Engine(
+                    token, lambda: self.store, self._host, self._end_other_processes
+                )
             engine = self._by_token[token] = self._engines[key]
             engine.token = token
             return engine
+
+    def _loaded_by_download(self, key: ModelKey) -> Engine | None:
+        """The engine that fetched these files itself, so that its own key names none for them."""
+
+        def completes(other: ModelKey) -> bool:
+            missing = {role for role, path in other.files if path is None}
+            files = tuple((role, None if role in missing else path) for role, path in key.files)
+            return bool(missing) and replace(key, files=files) == other
+
+        return next((engine for other, engine in self._engines.items() if engine.is_loaded and completes(other)), None)
 
     def _end_other_processes(self, engine: Engine) -> None:
         """One group of processes at a time: all of them would use the same GPUs."""

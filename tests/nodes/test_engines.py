@@ -118,6 +118,25 @@ def test_engine_when_asked_for_in_other_words_is_the_same_and_is_loaded_by_the_l
     assert [options.allow_download for options in loads.options] == [True, False]
 
 
+def test_engine_that_downloaded_its_files_serves_all_who_find_them_there(
+    registry: EngineRegistry, loads: Loads, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    there: dict[str, Path] = {}
+    monkeypatch.setattr(
+        "nodes.model_key._files", lambda token, run: tuple((role, there.get(role)) for role in ("dit", "vae"))
+    )
+    there["vae"] = tmp_path / "vae"
+    with registry.engine(TOKEN).session(quiet):
+        there["dit"] = tmp_path / "dit"  # arrives
+    offline = ModelToken(TOKEN.slug, ModelOptions(device="cpu", allow_download=False))
+    assert registry.engine(offline) is registry.engine(TOKEN)
+    there["vae"] = tmp_path / "other"
+    other = ModelToken(TOKEN.slug, ModelOptions(device="cpu", allow_download=False, schedule="fp32"))
+    changed = ModelToken(TOKEN.slug, ModelOptions(device="cpu", precision="fp32"))
+    assert len({registry.engine(token) for token in (TOKEN, other, changed)}) == 3
+    assert len(loads.models) == 1
+
+
 def test_engine_when_its_file_is_gone_goes_on_until_it_is_freed(registry: EngineRegistry, tmp_path: Path):
     path = tmp_path / "vae.safetensors"
     path.write_bytes(b"")

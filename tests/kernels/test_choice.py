@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from lingbot_core.kernels import choice, triton_check
+from lingbot_core import kernels
+from lingbot_core.kernels import choice
 from lingbot_core.kernels.choice import VARIABLE, Kernel, runs_triton
 
 GPU = torch.device("cuda", 0)
@@ -32,7 +35,13 @@ def new_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "a GPU")
     monkeypatch.setattr(choice.importlib.util, "find_spec", lambda _: object())
-    monkeypatch.setattr(triton_check, "run", lambda _: None)
+    check_by(monkeypatch, lambda _: None)
+
+
+def check_by(monkeypatch: pytest.MonkeyPatch, run: Callable[[torch.device], None]) -> None:
+    """Stands for the check; the real one imports kernels, which other tests import in another mode of Triton."""
+    monkeypatch.setitem(sys.modules, "lingbot_core.kernels.triton_check", SimpleNamespace(run=run))  # pyright: ignore
+    monkeypatch.setattr(kernels, "triton_check", SimpleNamespace(run=run), raising=False)
 
 
 class OnGPU(torch.Tensor):
@@ -109,7 +118,7 @@ def test_triton_that_fails_is_told_once_as_a_warning(
     def fail(_: torch.device) -> None:
         raise RuntimeError("no C compiler")
 
-    monkeypatch.setattr(triton_check, "run", fail)
+    check_by(monkeypatch, fail)
     for _ in range(2):
         assert kernel()(on_gpu()) == "torch"
     warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lingbot_core import convert, preflight, weights
 from lingbot_core.context_parallel import ONE_RANK, ContextParallel
@@ -27,6 +27,7 @@ from lingbot_core.layouts import dit as dit_layout
 from lingbot_core.layouts.base import CheckpointView, Layout, Shapes, scale_name
 from lingbot_core.models.dit import LingBotDiT
 from lingbot_core.models.dit_config import DiTConfig
+from lingbot_core.models.offload import OffloadedWeights
 from lingbot_core.options import RunSettings
 from lingbot_core.readers import IDENTITY_KEY, TensorReader, open_weights
 from lingbot_core.weight_stream import SpokenProgress, materialize, stream_tensors
@@ -87,11 +88,14 @@ def build(
     """Make a module on ``meta``, give it memory on the run's device, and stream its weights in."""
     module = build_empty(make, checkpoint.layout.config, run)
     stream_tensors(checkpoint.reader, checkpoint.layout, view(module), **streaming)
+    finish(module)
     return module
 
 
 def build_empty(make: Callable[[ConfigT], ModuleT], config: ConfigT, run: RunSettings) -> ModuleT:
-    """A module with uninitialised memory on the run's device.
+    """A module with uninitialised memory on the run's device; matrices of the network in the host's if the run says so.
+
+    To be followed by :func:`finish`.
 
     Raises:
         ResourceError: There is not enough.
@@ -100,9 +104,25 @@ def build_empty(make: Callable[[ConfigT], ModuleT], config: ConfigT, run: RunSet
     with torch.inference_mode(False):
         with torch.device("meta"):
             module = make(config)
+        elsewhere = partial(_host_memory, module, run.device) if run.offload else dict
         with preflight.explain_out_of_memory(run.device, f"{type(module).__name__} was loaded"):
-            materialize(module, run.device, run.dtype)
+            materialize(module, run.device, run.dtype, elsewhere)
     return module
+
+
+def finish(module: nn.Module) -> None:
+    """Make a module from :func:`build_empty` ready to run, now that it has its weights."""
+    if isinstance(module, LingBotDiT) and module.offloaded is not None:
+        with torch.inference_mode(False):
+            module.offloaded.attach()
+
+
+def _host_memory(module: nn.Module, device: torch.device) -> dict[int, Tensor]:
+    """Host memory for the matrices of the network; nothing for other modules."""
+    if not isinstance(module, LingBotDiT):
+        return {}
+    module.offloaded = OffloadedWeights([*module.blocks], device)
+    return module.offloaded.host_memory()
 
 
 # --- the network ------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from lingbot_core.checkpoints import (
     build,
     build_empty,
     build_network,
+    finish,
     open_checkpoint,
     open_network,
     views_of,
@@ -382,5 +383,6 @@ def _make_random(
 ) -> ModuleT:
     """A module on the run's device with random weights."""
     module = build_empty(make, config, run)
-    fill_random(view(module), seed)
+    fill_random(view(module), seed, run.device)
+    finish(module)
     return module

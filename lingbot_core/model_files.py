@@ -70,3 +70,5 @@ def check_memory(run: preflight.RunMemory, device: torch.device, make_room: Make
     if make_room is not None:
         make_room(run.estimate().total)
     preflight.check_memory(device, run)
+    if run.offload:
+        preflight.check_host_memory(run)

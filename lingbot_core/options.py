@@ -37,6 +37,12 @@ PRECISION_HELP = "default: bf16 on a GPU, fp32 on the CPU; fp8: faster and small
 ATTENTION_HELP = "how attention is computed (default: auto, the best exact way); sage: 8 bits, slightly inexact"
 """For command lines."""
 
+OFFLOADS = ("none", "weights")
+"""What may wait in host memory."""
+
+OFFLOAD_HELP = "weights: keep the network's matrices in host memory, for smaller GPUs; slower (default: none)"
+"""For command lines."""
+
 _HEAD_DIM = 128
 """Of the published networks."""
 
@@ -86,6 +92,9 @@ class ModelOptions:
 
     device: str | None = None
     """Device in torch's words, such as ``cuda:1``; None: cuda if there is one, else cpu."""
+
+    offload: Literal["none", "weights"] = "none"
+    """``weights``: the network's large matrices wait in host memory and come to the GPU layer by layer."""
 
     image_mode: Literal["exact", "repeat"] = "exact"
     """Photo latents: all of them, or upstream's repetition from chunk 5 on."""
@@ -201,6 +210,9 @@ class RunSettings:
     frame_size: tuple[int, int]
     """Height and width in pixels that the memory check assumes."""
 
+    offload: bool
+    """Whether the network's large matrices wait in host memory."""
+
     @property
     def fp8(self) -> bool:
         """Whether the network multiplies in 8 bits."""
@@ -231,6 +243,8 @@ class RunSettings:
             vae_base_dim,
             fp8=self.fp8,
             may_choose_fp8=not self.fp8 and fp8_failure(self.device) is None,
+            offload=self.offload,
+            may_choose_offload=not self.offload and self.device.type == "cuda",
         )
 
     @classmethod
@@ -249,6 +263,14 @@ class RunSettings:
             _check_fp8(device)
         if options.attention != AUTO:
             choose(options.attention, device, PRECISIONS[precision], _HEAD_DIM)
+        if options.offload not in OFFLOADS:
+            raise InputError("Unknown offload.", got=repr(options.offload), need=" or ".join(OFFLOADS))
+        if options.offload != "none" and options.num_ranks > 1:
+            raise InputError(
+                "Weights do not wait in host memory where several GPUs work together.",
+                got=f"offload {options.offload} with {options.num_ranks} GPUs",
+                do="Choose offload none, or one GPU.",
+            )
         if options.image_mode not in MODES:
             raise InputError("Unknown image mode.", got=repr(options.image_mode), need=" or ".join(MODES))
         window = variant.window_frames if options.window_frames is None else options.window_frames
@@ -269,6 +291,7 @@ class RunSettings:
             window_chunks=window // CHUNK_LATENT_FRAMES,
             sink_chunks=sink // CHUNK_LATENT_FRAMES,
             frame_size=options.frame_size,
+            offload=options.offload == "weights",
         )
 
 

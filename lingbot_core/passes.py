@@ -76,7 +76,8 @@ class NetworkPasses:
         self._text_id: str | None = None
         self._table = {t: dit.modulation(t) for t in (*schedule.timesteps, schedule.cache_update_timestep)}
         attention = choose(dit.attention, weight.device, weight.dtype, config.head_dim)
-        self._graphs = PassGraphs(weight.device) if records_graphs(attention, weight.device) else None
+        can_record = dit.offloaded is None and records_graphs(attention, weight.device)  # weights come from the host
+        self._graphs = PassGraphs(weight.device) if can_record else None
         self._has_run: set[str] = set()  # kinds of pass whose kernels are compiled and loaded
 
     @property

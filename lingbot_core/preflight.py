@@ -27,6 +27,9 @@ GIB = 2**30
 DISK_RESERVE_BYTES = GIB
 """Disk space that is left alone."""
 
+HOST_RESERVE_BYTES = 2 * GIB
+"""Host memory that is left alone."""
+
 SMALLEST_FRAME = (128, 224)
 """Height and width in pixels of the smallest frames that are worth making."""
 
@@ -111,6 +114,7 @@ def estimate_memory(
     vae_base_dim: int = 96,
     fp8: bool = False,
     num_ranks: int = 1,
+    offload: bool = False,
 ) -> MemoryEstimate:
     """What a run takes.
 
@@ -125,6 +129,7 @@ def estimate_memory(
         vae_base_dim: Base width of the Wan VAE: 96 as published.
         fp8: Whether the matrices of the network's blocks are in 8 bits.
         num_ranks: Ranks that split heads and tokens.
+        offload: Whether the matrices of the network's blocks wait in host memory, but for those of two.
     """
     tokens = chunk_tokens(*frame_size)
     local_tokens = -(-tokens // num_ranks)
@@ -132,8 +137,10 @@ def estimate_memory(
     frame_scale = frame_size[0] * frame_size[1] / _REFERENCE_PIXELS * bytes_per_value / 2
     vae_scale = frame_scale * vae_base_dim / 96
     decoder_bytes = _WAN_DECODER_BYTES * vae_scale if decoder == "wan_vae" else _TAEHV_BYTES * frame_scale
+    weights = num_parameters * bytes_per_value - (_bytes_saved_by_fp8(config, bytes_per_value) if fp8 else 0)
+    waiting = offloaded_bytes(config, 1 if fp8 else bytes_per_value) if offload else 0
     return MemoryEstimate(
-        weights=num_parameters * bytes_per_value - (_bytes_saved_by_fp8(config, bytes_per_value) if fp8 else 0),
+        weights=weights - waiting * max(config.num_layers - 2, 0) // config.num_layers,
         kv_cache=capacity_chunks * tokens * layer_values * bytes_per_value // num_ranks,
         conditioning=(local_tokens + config.text_len) * layer_values * bytes_per_value,
         work=local_tokens * (config.ffn_dim + 8 * config.dim) * bytes_per_value,
@@ -142,12 +149,20 @@ def estimate_memory(
     )
 
 
+def offloaded_bytes(config: DiTConfig, bytes_per_value: int) -> int:
+    """Host memory of the matrices of all blocks."""
+    return config.num_layers * _matrix_values(config) * bytes_per_value
+
+
+def _matrix_values(config: DiTConfig) -> int:
+    """Of the matrices of a block: 4 of self-attention, 4 of the cameras, 4 of the text, 2 of the feed-forward."""
+    return 12 * config.dim**2 + 2 * config.dim * config.ffn_dim
+
+
 def _bytes_saved_by_fp8(config: DiTConfig, bytes_per_value: int) -> int:
     """What the blocks' matrices take less in 8 bits, their scales counted."""
-    dim, ffn_dim = config.dim, config.ffn_dim
-    values = 12 * dim**2 + 2 * dim * ffn_dim  # 4 of self-attention, 4 of the cameras, 4 of the text
-    rows = 13 * dim + ffn_dim
-    return config.num_layers * (values * (bytes_per_value - 1) - rows * torch.float32.itemsize)
+    rows = 13 * config.dim + config.ffn_dim
+    return config.num_layers * (_matrix_values(config) * (bytes_per_value - 1) - rows * torch.float32.itemsize)
 
 
 @dataclass(frozen=True)
@@ -184,6 +199,12 @@ class RunMemory:
     may_choose_fp8: bool = False
     """Whether they could be."""
 
+    offload: bool = False
+    """Whether the matrices of the network's blocks wait in host memory."""
+
+    may_choose_offload: bool = False
+    """Whether they could."""
+
     num_ranks: int = 1
     """Ranks that share the passes: each has all weights, and its part of the rest. What is counted is one rank's."""
 
@@ -203,6 +224,7 @@ class RunMemory:
             vae_base_dim=self.vae_base_dim,
             fp8=self.fp8,
             num_ranks=self.num_ranks,
+            offload=self.offload,
         )
         return replace(whole, autoencoders=0, text_encoder=0) if self.network_only else whole
 
@@ -223,6 +245,8 @@ class RunMemory:
             yield "precision bf16", replace(self, bytes_per_value=2)
         if self.may_choose_fp8:
             yield "precision fp8", replace(self, bytes_per_value=2, fp8=True)
+        if self.may_choose_offload and self.num_ranks == 1:
+            yield "offload weights", replace(self, offload=True)
         for other in VARIANTS.values():
             capacity = other.window_chunks + other.sink_chunks
             if other.dit == self.variant.dit and capacity < self.capacity_chunks:
@@ -255,6 +279,23 @@ def check_memory(device: torch.device, run: RunMemory, held: int = 0) -> None:
             got=f"{(free + held) / GIB:.1f} GiB{of_these or ' free'}",
             need=f"{estimate.total / GIB:.1f} GiB (in GiB: {estimate})",
             do=run.advise(free + held),
+        )
+
+
+def check_host_memory(run: RunMemory) -> None:
+    """Check that the host has room for the matrices that wait there.
+
+    Raises:
+        ResourceError: It has not.
+    """
+    free = free_memory(torch.device("cpu"))
+    needed = offloaded_bytes(run.config, 1 if run.fp8 else run.bytes_per_value)
+    if free is not None and free < needed + HOST_RESERVE_BYTES:
+        raise ResourceError(
+            "Not enough host memory for the network's matrices to wait in.",
+            got=f"{free / GIB:.1f} GiB free",
+            need=f"{needed / GIB:.1f} GiB, and {HOST_RESERVE_BYTES / GIB:.0f} GiB left over",
+            do="Close other programs, or choose precision fp8 or offload none.",
         )
 
 

@@ -68,23 +68,29 @@ def random_tensor(name: str, shape: tuple[int, ...], generator: torch.Generator)
     return torch.randn(shape, generator=generator).mul_(std).add_(mean)
 
 
-def fill_random(views: Mapping[str, CheckpointView], seed: int) -> None:
-    """Fill a model in place, on its device and in its dtype; the values depend on both.
+def fill_random(views: Mapping[str, CheckpointView], seed: int, device: torch.device | None = None) -> None:
+    """Fill a model in place, in its dtype; the values depend on that and on the kind of device.
 
     What is in 8 bits gets the values that a bf16 model gets, quantised.
+
+    Args:
+        views: Where each tensor goes, on the device or in host memory.
+        seed: Of all of them.
+        device: Where they are drawn; None: where the first one goes.
     """
-    generators: dict[torch.device, torch.Generator] = {}
+    device = device or next(iter(views.values())).target.device
+    generator = torch.Generator(device).manual_seed(seed)
     with torch.no_grad():
         for name, view in views.items():
-            device = view.target.device
-            if device not in generators:
-                generators[device] = torch.Generator(device).manual_seed(seed)
             mean, std = _scale(name, view.shape)
             if view.scale is None:
-                view.target.normal_(mean, std, generator=generators[device])
+                there = view.target if view.target.device == device else torch.empty_like(view.target, device=device)
+                there.normal_(mean, std, generator=generator)
+                if there is not view.target:
+                    view.target.copy_(there)
                 continue
             drawn = torch.empty(view.target.shape, dtype=torch.bfloat16, device=device)
-            rows = quantise_rows(drawn.normal_(mean, std, generator=generators[device]))
+            rows = quantise_rows(drawn.normal_(mean, std, generator=generator))
             view.target.copy_(rows.values)
             view.scale.copy_(rows.scale)
 

@@ -137,19 +137,27 @@ def split_reading(num_bytes: Sequence[int], num_ranks: int) -> list[int]:
     return owners
 
 
-def materialize(module: torch.nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+def materialize(
+    module: torch.nn.Module,
+    device: torch.device,
+    dtype: torch.dtype,
+    elsewhere: Callable[[], Mapping[int, Tensor]] = dict,
+) -> None:
     """Give a module that was built on ``meta`` uninitialised memory on a device.
 
     Args:
         module: Parameters and buffers without memory, in any floating dtype.
         device: Where the memory is.
         dtype: What floating tensors become, but for weights in 8 bits and their scales.
+        elsewhere: Gives the memory of parameters that are to be somewhere else, by their ``id``; called when all
+            have their dtype.
     """
     kept = {id(tensor) for part in module.modules() if isinstance(part, Fp8Linear) for tensor in part.fixed_dtype()}
     for tensor in (*module.parameters(), *module.buffers()):
         if tensor.is_floating_point() and id(tensor) not in kept:
             tensor.data = tensor.data.to(dtype)  # on meta: free
-    module.to_empty(device=device)
+    given = elsewhere()
+    module._apply(lambda tensor: given[id(tensor)] if id(tensor) in given else torch.empty_like(tensor, device=device))
     module.eval().requires_grad_(False)
 
 

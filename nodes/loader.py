@@ -13,7 +13,7 @@ from comfy_api.latest import io
 from lingbot_core.errors import InputError
 from lingbot_core.image_latents import MODES
 from lingbot_core.kernels.attention import NAMES as ATTENTIONS
-from lingbot_core.options import PRECISIONS, ModelOptions
+from lingbot_core.options import OFFLOADS, PRECISIONS, ModelOptions
 from lingbot_core.preflight import SMALLEST_FRAME
 from lingbot_core.schedule import SCHEDULES
 from lingbot_core.variants import VARIANTS, get_variant
@@ -138,6 +138,14 @@ class LingBotWorldLoader(io.ComfyNode):
                     "the numbers that divide the model's 40 attention heads. More than 1 starts processes of their "
                     "own, which stay. Linux only.",
                 ),
+                io.Combo.Input(
+                    "offload",
+                    options=list(OFFLOADS),
+                    default=OFFLOADS[0],
+                    optional=True,
+                    tooltip="weights: the network's matrices wait in the computer's memory (36 GB in bf16, 18 in fp8) "
+                    "and come to the GPU layer by layer. For GPUs that are too small for them; slower, same picture.",
+                ),
             ],
             outputs=[
                 ModelSocket.Output("model", display_name="model", tooltip="The model, for the nodes of this pack.")
@@ -161,6 +169,7 @@ class LingBotWorldLoader(io.ComfyNode):
         checkpoint_root: str = "",
         attention: str = ATTENTIONS[0],
         num_gpus: int = 1,
+        offload: str = OFFLOADS[0],
     ) -> io.NodeOutput:
         from lingbot_core.executor.checks import find_model
 
@@ -181,6 +190,7 @@ class LingBotWorldLoader(io.ComfyNode):
             decoder_file=None if decoder == AUTO else _chosen_file(decoder_folder, decoder_name),
             text_file=_chosen_file("text_encoders", text_encoder),
             num_gpus=num_gpus,
+            offload=cast(Literal["none", "weights"], offload),
         )
         reporter = host.Reporter(cls.hidden.unique_id)
         with reporter.interruptible():

@@ -40,6 +40,9 @@ class ModelKey:
     image_mode: str
     """How long the photo is seen."""
 
+    offload: str
+    """What waits in host memory."""
+
     window_chunks: int
     """Window, without the sink, in chunks."""
 
@@ -74,6 +77,7 @@ def model_key(token: ModelToken) -> ModelKey:
         schedule=run.schedule.name,
         attention=run.attention_backend,
         image_mode=options.image_mode,
+        offload=options.offload,
         window_chunks=run.window_chunks,
         sink_chunks=run.sink_chunks,
         device=str(run.device),

@@ -11,7 +11,7 @@ from lingbot_core.bench.comparison import ORDERS
 from lingbot_core.bench.report import check_outputs
 from lingbot_core.errors import InputError
 from lingbot_core.kernels.attention import AUTO, NAMES
-from lingbot_core.options import ATTENTION_HELP, PRECISION_HELP, PRECISIONS, ModelOptions
+from lingbot_core.options import ATTENTION_HELP, OFFLOAD_HELP, OFFLOADS, PRECISION_HELP, PRECISIONS, ModelOptions
 from lingbot_core.photo import check_size
 from lingbot_core.random_weights import SIZES
 
@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("slug", help="variant to measure; see `lingbot-world variants`")
     parser.add_argument("--size", choices=list(SIZES), default="full", help="size of the network")
     parser.add_argument("--precision", choices=list(PRECISIONS), help=PRECISION_HELP)
+    parser.add_argument("--offload", choices=OFFLOADS, default="none", help=OFFLOAD_HELP)
     parser.add_argument("--attention", choices=NAMES, default=AUTO, help=ATTENTION_HELP)
     parser.add_argument("--device", help="default: cuda if there is one, else cpu")
     parser.add_argument("--total-blocks", type=int, help="chunks per rollout; default: until the window is full + 2")
@@ -86,6 +87,12 @@ def check(args: argparse.Namespace) -> None:
             got=f"--reference with {' and '.join(modes)}",
             do="Run the command twice.",
         )
+    if args.first_frame and args.offload != "none":
+        raise InputError(
+            "The first frames are measured with all weights on the device.",
+            got=f"--first-frame with --offload {args.offload}",
+            do="Leave one of them out.",
+        )
     if args.num_gpus > 1 and modes:
         raise InputError(
             "On several GPUs whole rollouts are measured.",
@@ -99,6 +106,7 @@ def model_options(args: argparse.Namespace) -> ModelOptions:
     """What the model is built with."""
     return ModelOptions(
         precision=args.precision,
+        offload=args.offload,
         attention=args.attention,
         device=args.device,
         window_frames=args.window,

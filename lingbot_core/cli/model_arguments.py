@@ -12,7 +12,16 @@ from lingbot_core.cli.model_folders import add_models_dir, find_model_folders
 from lingbot_core.errors import InputError
 from lingbot_core.image_latents import MODES
 from lingbot_core.kernels.attention import AUTO, NAMES
-from lingbot_core.options import ATTENTION_HELP, PRECISION_HELP, PRECISIONS, Machines, ModelOptions, RunSettings
+from lingbot_core.options import (
+    ATTENTION_HELP,
+    OFFLOAD_HELP,
+    OFFLOADS,
+    PRECISION_HELP,
+    PRECISIONS,
+    Machines,
+    ModelOptions,
+    RunSettings,
+)
 from lingbot_core.schedule import SCHEDULES
 from lingbot_core.variants import Variant
 
@@ -47,6 +56,7 @@ def model_options(
         )
     options = ModelOptions(
         precision=args.precision,
+        offload=args.offload,
         attention=args.attention,
         schedule=args.schedule,
         device=args.device,
@@ -72,6 +82,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGr
     model = parser.add_argument_group("with which model")
     model.add_argument("--device", help="default: cuda if there is one, else cpu")
     model.add_argument("--precision", choices=list(PRECISIONS), help=PRECISION_HELP)
+    model.add_argument("--offload", choices=OFFLOADS, default="none", help=OFFLOAD_HELP)
     model.add_argument("--attention", choices=NAMES, default=AUTO, help=ATTENTION_HELP)
     model.add_argument("--schedule", choices=SCHEDULES, help="rounding of the noise levels (default: upstream's, bf16)")
     model.add_argument(

@@ -24,6 +24,7 @@ from lingbot_core.image_latents import ImageLatents
 from lingbot_core.journal import MemoryStore, RecordStore, read_known_chunks
 from lingbot_core.kv_cache import SinkWindowKVCache
 from lingbot_core.loader import LoadedModel, LoadedNetwork
+from lingbot_core.models.offload import resident_bytes
 from lingbot_core.passes import NetworkPasses
 from lingbot_core.rollout import ChunkRecord, Rollout, root_key
 from lingbot_core.sampler import LatentChunk, PassMonitor, replay_chunks, stream_chunks
@@ -82,7 +83,7 @@ class LocalExecutor:
     def num_bytes(self) -> int:
         """Memory held: weights and state."""
         modules = (self.model.dit, self.model.decoder.module)
-        return sum(weight.nbytes for module in modules for weight in module.parameters()) + self.num_state_bytes
+        return resident_bytes(weight for module in modules for weight in module.parameters()) + self.num_state_bytes
 
     @torch.inference_mode()
     def stream(

@@ -44,6 +44,7 @@ from lingbot_core.models.dit_config import (
     TimestepModulation,
 )
 from lingbot_core.models.linear import Fp8Linear, linear_into
+from lingbot_core.models.offload import OffloadedWeights, Part
 from lingbot_core.timeline import PATCH_SIZE, latent_frame_indices
 
 _FUSED = {
@@ -220,6 +221,7 @@ class LingBotDiT(nn.Module):
     def __init__(self, config: DiTConfig, fp8: bool = False, attention: str = AUTO) -> None:
         super().__init__()
         self.config, self.fp8, self.attention = config, fp8, attention
+        self.offloaded: OffloadedWeights | None = None
         dim = config.dim
         self.patch_embedding = nn.Linear(config.in_channels * PATCH_CELLS, dim)
         self.text_embedding = nn.Sequential(
@@ -245,7 +247,7 @@ class LingBotDiT(nn.Module):
         if out is None:
             shape = (self.config.num_layers, len(text), self.config.num_heads, self.config.head_dim)
             out = TextContext(hidden.new_empty(shape), hidden.new_empty(shape))
-        for layer, block in enumerate(self._blocks()):
+        for layer, block in enumerate(self._blocks("text")):
             out.k[layer], out.v[layer] = block.cross_attn.encode_text(hidden)
         return out
 
@@ -262,7 +264,7 @@ class LingBotDiT(nn.Module):
             out = CameraModulation(camera_tokens.new_empty(shape))
         assert out.scale_shift.shape[1] == len(camera_tokens), (out.scale_shift.shape, camera_tokens.shape)
         camera = self.embed_camera(camera_tokens)
-        for block, scale_shift in zip(self._blocks(), out.scale_shift, strict=True):
+        for block, scale_shift in zip(self._blocks("camera"), out.scale_shift, strict=True):
             block.encode_camera(camera, out=scale_shift)
         return out
 
@@ -335,7 +337,7 @@ class LingBotDiT(nn.Module):
         """
         last = self.config.num_layers - 1
         _, y = self._run_blocks(last, tokens, modulation, camera, text, rope, kv)
-        self._block(last).self_attn.project(y, rope, kv, last)
+        self._block(last, "pass").self_attn.project(y, rope, kv, last)
 
     def _run_blocks(
         self,
@@ -353,7 +355,7 @@ class LingBotDiT(nn.Module):
         y = layer_norm_modulate(x, *modulation.shift_scale_before(0), eps, fp8=self.fp8)
         for layer in range(num_blocks):
             rows = modulation.blocks[layer], camera.scale_shift[layer], text.k[layer], text.v[layer]
-            x, update = self._block(layer)(x, y, *rows, rope, kv, layer)
+            x, update = self._block(layer, "pass")(x, y, *rows, rope, kv, layer)
             fp8 = self.fp8 and layer + 1 < self.config.num_layers  # the head is never in 8 bits
             next_norm = modulation.shift_scale_before(layer + 1)
             x, y = gated_residual_layer_norm_modulate(x, update, modulation.blocks[layer, 5], *next_norm, eps, fp8=fp8)
@@ -388,15 +390,17 @@ class LingBotDiT(nn.Module):
         else:
             yield name, CheckpointView(tuple(tensor.shape), tensor, scale)
 
-    def _block(self, layer: int) -> Block:
-        """A block, with its type, which ``nn.ModuleList`` hides."""
+    def _block(self, layer: int, part: Part | None = None) -> Block:
+        """A block, with its type, which ``nn.ModuleList`` hides; and with the matrices of a part in place."""
+        if part is not None and self.offloaded is not None:
+            self.offloaded.use(part, layer)
         block = self.blocks[layer]
         assert isinstance(block, Block)
         return block
 
-    def _blocks(self) -> Iterator[Block]:
-        """All blocks in order."""
-        return map(self._block, range(len(self.blocks)))
+    def _blocks(self, part: Part | None = None) -> Iterator[Block]:
+        """All blocks in order, each to be used before the next is taken."""
+        return (self._block(layer, part) for layer in range(len(self.blocks)))
 
 
 def timestep_sinusoid(t: float, num_features: int, device: torch.device | str | None = None) -> Tensor:

@@ -75,6 +75,7 @@ SCHEMAS: dict[str, Schema] = {
             Widget("checkpoint_root", "STRING", ""),
             Widget("attention", "COMBO", "auto"),
             Widget("num_gpus", "INT", 1),
+            Widget("offload", "COMBO", "none"),
         ),
         (MODEL,),
         width=440,

@@ -14,7 +14,20 @@ from PIL import Image
 
 from tests.comfy.client import Client
 from tests.comfy.comfy_host import ComfyBase, ComfyHost
-from tests.comfy.graphs import CAMERA, HEIGHT, SAMPLER, SAVE, SLUG, TEXT, WIDTH, camera_slot, load_3d, node, video_graph
+from tests.comfy.graphs import (
+    CAMERA,
+    HEIGHT,
+    MODEL,
+    SAMPLER,
+    SAVE,
+    SLUG,
+    TEXT,
+    WIDTH,
+    camera_slot,
+    load_3d,
+    node,
+    video_graph,
+)
 
 pytestmark = pytest.mark.comfy
 
@@ -34,6 +47,15 @@ def test_run_shows_progress_per_pass_text_and_previews(client: Client, checkpoin
     assert run.previews
     with Image.open(io.BytesIO(run.previews[-1])) as picture:
         assert picture.format == "JPEG" and abs(picture.width / picture.height - WIDTH / HEIGHT) < 0.05
+
+
+def test_weights_in_host_memory_make_the_same_video(client: Client, checkpoint: str, seed: int) -> None:
+    graph = video_graph(checkpoint, seed, 2)
+    graph[MODEL]["inputs"]["offload"] = "weights"
+    run = client.run(graph)
+    assert run.end == "execution_success" and run.chunks == [(0, 2)] and run.num_loads == 1, run.error
+    run = client.run(video_graph(checkpoint, seed, 3))
+    assert run.end == "execution_success" and run.chunks == [(2, 1)], run.error
 
 
 def test_run_when_interrupted_ends_with_the_pass_and_keeps_finished_chunks(

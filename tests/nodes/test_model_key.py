@@ -51,6 +51,7 @@ OTHER: dict[str, Any] = {
     "window_frames": 18,
     "sink_frames": 0,
     "num_gpus": 2,
+    "offload": "weights",
     "machines": Machines(2, "host:1"),
 }
 """Options that change it."""

@@ -45,14 +45,18 @@ class LingBotTextEncode(io.ComfyNode):
     def execute(cls, model: ModelToken, prompt: str) -> io.NodeOutput:
         check_token(model, ModelToken, "model", "LingBot World Loader")
         reporter = host.Reporter(cls.hidden.unique_id)
-        if not prompt.strip():
-            reporter.warn("The prompt is empty.")
+        warnings = [] if prompt.strip() else ["The prompt is empty."]
         engine, cancelled = host.ENGINES.engine(model), lambda: reporter.interrupted
         with reporter.interruptible(), engine.session(reporter.text, cancelled=cancelled) as executor:
-            if not executor.knows_text(prompt):
+            is_known = executor.knows_text(prompt)
+            if not is_known:
                 engine.make_room_for_text(executor)
                 reporter.text("encoding the prompt")
-            embedding = executor.encode_texts([prompt], on_warning=reporter.warn, cancelled=cancelled)[0]
+            embedding = executor.encode_texts([prompt], on_warning=warnings.append, cancelled=cancelled)[0]
+        for warning in warnings:
+            reporter.warn(warning)
+        if not is_known and not warnings:
+            reporter.text("the prompt is encoded")
         return io.NodeOutput(from_embedding(embedding, prompt))
 
 

@@ -62,7 +62,7 @@ def test_run_when_interrupted_ends_with_the_pass_and_keeps_finished_chunks(
     client: Client, checkpoint: str, seed: int
 ) -> None:
     # large enough that a pass takes longer than telling the server to stop
-    graph = video_graph(checkpoint, seed, LONG, height=128, width=192)
+    graph = video_graph(checkpoint, seed, LONG, height=240, width=432)
     graph[CAMERA]["inputs"]["total_blocks"] = LONG
     run = client.run(graph, interrupt_at=11)
     assert run.end == "execution_interrupted", run.error

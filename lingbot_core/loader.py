@@ -42,7 +42,7 @@ from lingbot_core.model_files import MakeRoom, Say, check_memory, find_files, op
 from lingbot_core.models import umt5
 from lingbot_core.models.dit import LingBotDiT
 from lingbot_core.models.dit_config import DiTConfig
-from lingbot_core.models.taehv import TAEHVDecoder
+from lingbot_core.models.taehv import TAEHVConfig, TAEHVDecoder
 from lingbot_core.models.wan_vae import WanVAEConfig, WanVAEDecoder, WanVAEEncoder
 from lingbot_core.options import ModelOptions, RunSettings
 from lingbot_core.preview import Previewer
@@ -196,8 +196,7 @@ def load_model(
     memory = replace(memory, num_ranks=parallel.size)
     check_memory(memory, run.device, make_room)
 
-    denormalize = taehv_layout.needs_denormalised(decoder_path.name)
-    make_decoder = WanVAEDecoder if variant.decoder == "wan_vae" else partial(TAEHVDecoder, denormalize=denormalize)
+    make_decoder = WanVAEDecoder if variant.decoder == "wan_vae" else _taehv_maker(decoder_path)
     decoder_module = build(decoder, make_decoder, run, cancelled=cancelled)
     dit_module = build_network(dit, found["dit"], run, places.cache_dir, say, parallel, cancelled)
     return LoadedModel(
@@ -225,14 +224,18 @@ def load_model(
     )
 
 
+def _taehv_maker(path: Path) -> Callable[[TAEHVConfig], TAEHVDecoder]:
+    """Makes the decoder that the weights of a file are for."""
+    return partial(TAEHVDecoder, denormalize=taehv_layout.needs_denormalised(path.name))
+
+
 def _open_previewer(places: weights.Places, run: RunSettings) -> Previewer:
     """A previewer with TAEHV, if its weights are on this machine; for previews nothing is downloaded."""
     try:
         if (found := weights.find(LIGHT_TAE, places)) is None:
             return Previewer(None)
         checkpoint = open_checkpoint(found.path, taehv_layout.identify)
-        denormalize = taehv_layout.needs_denormalised(found.path.name)
-        decoder = build(checkpoint, partial(TAEHVDecoder, denormalize=denormalize), run)
+        decoder = build(checkpoint, _taehv_maker(found.path), run)
     except LingBotError as error:
         _log.info("Previews are coarse, without TAEHV. %s", error)
         return Previewer(None)

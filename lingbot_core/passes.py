@@ -76,7 +76,7 @@ class NetworkPasses:
         self._text_id: str | None = None
         self._table = {t: dit.modulation(t) for t in (*schedule.timesteps, schedule.cache_update_timestep)}
         attention = choose(dit.attention, weight.device, weight.dtype, config.head_dim)
-        can_record = dit.offloaded is None and records_graphs(attention, weight.device)  # weights come from the host
+        can_record = records_graphs(attention, weight.device, offload=dit.offloaded is not None)
         self._graphs = PassGraphs(weight.device) if can_record else None
         self._has_run: set[str] = set()  # kinds of pass whose kernels are compiled and loaded
 
@@ -213,9 +213,9 @@ class PassGraphs:
         return True
 
 
-def records_graphs(attention: Choice, device: torch.device) -> bool:
-    """Whether passes with an attention backend on a device are recorded; why not is logged."""
-    if device.type != "cuda" or os.environ.get(VARIABLE, "").strip() == "0":
+def records_graphs(attention: Choice, device: torch.device, *, offload: bool) -> bool:
+    """Whether passes with an attention backend on a device, weights waiting in host memory or not, are recorded."""
+    if device.type != "cuda" or offload or os.environ.get(VARIABLE, "").strip() == "0":
         return False
     allocator = torch.cuda.get_allocator_backend()
     if allocator != "native":  # what a graph allocates there, Triton does not take for GPU memory

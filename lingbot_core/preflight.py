@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from lingbot_core.errors import ResourceError
+from lingbot_core.models.offload import NUM_BUFFERS
 from lingbot_core.timeline import SIZE_MULTIPLE, chunk_tokens
 from lingbot_core.variants import VARIANTS, Variant
 
@@ -129,7 +130,7 @@ def estimate_memory(
         vae_base_dim: Base width of the Wan VAE: 96 as published.
         fp8: Whether the matrices of the network's blocks are in 8 bits.
         num_ranks: Ranks that split heads and tokens.
-        offload: Whether the matrices of the network's blocks wait in host memory, but for those of two.
+        offload: Whether the matrices of the network's blocks wait in host memory, but for those in use and next.
     """
     tokens = chunk_tokens(*frame_size)
     local_tokens = -(-tokens // num_ranks)
@@ -138,9 +139,10 @@ def estimate_memory(
     vae_scale = frame_scale * vae_base_dim / 96
     decoder_bytes = _WAN_DECODER_BYTES * vae_scale if decoder == "wan_vae" else _TAEHV_BYTES * frame_scale
     weights = num_parameters * bytes_per_value - (_bytes_saved_by_fp8(config, bytes_per_value) if fp8 else 0)
-    waiting = offloaded_bytes(config, 1 if fp8 else bytes_per_value) if offload else 0
+    if offload:
+        weights -= offloaded_bytes(config, bytes_per_value, fp8, max(config.num_layers - NUM_BUFFERS, 0))
     return MemoryEstimate(
-        weights=weights - waiting * max(config.num_layers - 2, 0) // config.num_layers,
+        weights=weights,
         kv_cache=capacity_chunks * tokens * layer_values * bytes_per_value // num_ranks,
         conditioning=(local_tokens + config.text_len) * layer_values * bytes_per_value,
         work=local_tokens * (config.ffn_dim + 8 * config.dim) * bytes_per_value,
@@ -149,9 +151,10 @@ def estimate_memory(
     )
 
 
-def offloaded_bytes(config: DiTConfig, bytes_per_value: int) -> int:
-    """Host memory of the matrices of all blocks."""
-    return config.num_layers * _matrix_values(config) * bytes_per_value
+def offloaded_bytes(config: DiTConfig, bytes_per_value: int, fp8: bool = False, num_layers: int | None = None) -> int:
+    """Memory of the matrices of so many blocks, by default of all, which wait in host memory."""
+    num_layers = config.num_layers if num_layers is None else num_layers
+    return num_layers * _matrix_values(config) * (1 if fp8 else bytes_per_value)
 
 
 def _matrix_values(config: DiTConfig) -> int:
@@ -289,7 +292,7 @@ def check_host_memory(run: RunMemory) -> None:
         ResourceError: It has not.
     """
     free = free_memory(torch.device("cpu"))
-    needed = offloaded_bytes(run.config, 1 if run.fp8 else run.bytes_per_value)
+    needed = offloaded_bytes(run.config, run.bytes_per_value, run.fp8)
     if free is not None and free < needed + HOST_RESERVE_BYTES:
         raise ResourceError(
             "Not enough host memory for the network's matrices to wait in.",

@@ -13,8 +13,8 @@ from typing import Literal
 
 import torch
 
-Purpose = Literal["encode", "decode", "record"]
-"""``encode`` is for photos, ``decode`` for frames, ``record`` for CUDA graphs."""
+Purpose = Literal["encode", "decode", "record", "offload"]
+"""``encode`` is for photos, ``decode`` for frames, ``record`` for CUDA graphs, ``offload`` for weights on their way."""
 
 
 @functools.cache

@@ -78,7 +78,7 @@ def _rollouts(args: argparse.Namespace, settings: RunSettings, say: Say) -> Sect
         compared = comparison.compared_chunks(both, indices, capacity)
         compared_body = f"\n\n{comparison.comparison_markdown(both, compared)}"
         compared_data = comparison.comparison_data(both, compared)
-        times = rollouts.OwnTimes(both.own, both.new_photo)
+        times = both.times
     body = rollouts.rollouts_markdown(times, capacity) + compared_body
     data = {**rollouts.rollouts_data(times, capacity), **compared_data}
     counted = f"{len(times.known_photo)}, after one that is not counted"
@@ -111,7 +111,7 @@ def _several_gpus(args: argparse.Namespace, settings: RunSettings, say: Say) -> 
     )
     found = turns.measure(setup, args.num_gpus, num_reference, indices, say)
     scaled, compared = turns.scaled_chunks(found, indices), turns.compare_turns(found, indices, capacity)
-    times = rollouts.OwnTimes(found.measured().own, found.measured().new_photo)
+    times = found.measured().times
     body = f"{rollouts.rollouts_markdown(times, capacity)}\n\n{turns.several_markdown(found, scaled, compared)}"
     data = {**rollouts.rollouts_data(times, capacity), **turns.several_data(found, scaled, compared)}
     counted = f"{len(times.known_photo)}, after one of each turn not counted"

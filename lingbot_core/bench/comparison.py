@@ -22,7 +22,7 @@ from lingbot_core import preflight
 from lingbot_core.bench.ceilings import CardRate, card_rate
 from lingbot_core.bench.flashdreams import NAME, FlashDreams, ReferenceChunk, ReferenceSettings, open_checkout
 from lingbot_core.bench.report import table
-from lingbot_core.bench.rollouts import OwnRollouts, Say
+from lingbot_core.bench.rollouts import OwnRollouts, OwnTimes, Say
 from lingbot_core.errors import InputError
 from lingbot_core.loader import LoadedModel
 from lingbot_core.stats import ChunkStats
@@ -95,6 +95,11 @@ class Measured:
 
     first_chunk_sec: float = 0.0
     """First chunk of theirs in this process, compilation included."""
+
+    @property
+    def times(self) -> OwnTimes:
+        """Ours."""
+        return OwnTimes(self.own, self.new_photo)
 
     @property
     def order(self) -> str:

@@ -117,7 +117,7 @@ def environment(settings: RunSettings, slug: str, size: str, frame_size: tuple[i
         "precision": settings.precision,
         "attention": attention.label,
         "kernels": "Triton" if runs_triton(device) else "torch",
-        "CUDA graphs": "yes" if records_graphs(attention, device) and not settings.offload else "no",
+        "CUDA graphs": "yes" if records_graphs(attention, device, offload=settings.offload) else "no",
         **({"offload": "weights"} if settings.offload else {}),
         "frame": "{}x{}".format(*frame_size),
         "window + sink": f"{window} + {sink} latent frames",

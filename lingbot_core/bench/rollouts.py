@@ -102,7 +102,7 @@ class OwnRollouts:
 
     def run(self) -> list[ChunkStats]:
         """Stats of every chunk of one more rollout; the first one has to encode the photo."""
-        return [chunk.stats for chunk in self.stream(self._request)]
+        return [chunk.stats for chunk in self.stream()]
 
     def run_new_photo(self) -> list[ChunkStats]:
         """Stats of the first chunks of one more rollout, of another photo."""

@@ -19,6 +19,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from lingbot_core.streams import side_stream
+
 _log = logging.getLogger(__name__)
 
 Part = Literal["text", "camera", "pass"]
@@ -117,7 +119,7 @@ class OffloadedWeights:
             if is_cuda:
                 lane.filled = [torch.cuda.Event() for _ in range(NUM_BUFFERS)]
         if is_cuda:
-            self._stream = torch.cuda.Stream(self._device)
+            self._stream = side_stream(self._device, "offload")
             buffers = [buffer for lane in self._lanes.values() for buffer in lane.host]
             weakref.finalize(self, _unpin, _pin(buffers))
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +59,12 @@ def vue(request: pytest.FixtureRequest, comfy_host: ComfyHost) -> bool:
     if request.param and comfy_host.version < VUE_VERSION:
         pytest.skip("this host's newer renderer shows no elements in nodes")
     return request.param
+
+
+@pytest.fixture(scope="module")
+def shots(vue: bool, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Folder for pictures of a page in one renderer; the variable ``LINGBOT_SHOTS`` names one to keep them in."""
+    return os.environ.get("LINGBOT_SHOTS") or str(tmp_path_factory.mktemp("vue" if vue else "canvas"))
 
 
 @pytest.fixture

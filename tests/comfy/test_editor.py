@@ -20,11 +20,8 @@ pytestmark = pytest.mark.comfy
 
 
 @pytest.fixture(scope="module")
-def session(
-    editor_browser: Browser, vue: bool, comfy_server: ComfyServer, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Any]:
+def session(editor_browser: Browser, vue: bool, comfy_server: ComfyServer, shots: str) -> dict[str, Any]:
     """What came of drawing, flying, running and reloading once, in each of the two renderers."""
-    shots = os.environ.get("LINGBOT_SHOTS") or str(tmp_path_factory.mktemp("editor"))
     return editor_browser.use(Client(comfy_server), "editor.spec.mjs", shots, vue)
 
 

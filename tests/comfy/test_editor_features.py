@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import math
-import os
 from typing import Any
 
 import numpy as np
@@ -42,6 +41,7 @@ def session(
     vue: bool,
     comfy_server: ComfyServer,
     checkpoint: str,
+    shots: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Any]:
     """What came of using the editor once, in each of the two renderers."""
@@ -49,7 +49,7 @@ def session(
     return editor_browser.use(
         Client(comfy_server),
         "editor_features.spec.mjs",
-        os.environ.get("LINGBOT_SHOTS") or str(tmp_path_factory.mktemp("editor")),
+        shots,
         vue,
         preset=PRESET,
         example=[str(example / name) for name in ("poses.npy", "intrinsics.npy")],

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 import pytest
@@ -39,14 +38,9 @@ def saved_graph(control: str, checkpoint: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def session(
-    editor_browser: Browser,
-    vue: bool,
-    comfy_server: ComfyServer,
-    checkpoint: str,
-    tmp_path_factory: pytest.TempPathFactory,
+    editor_browser: Browser, vue: bool, comfy_server: ComfyServer, checkpoint: str, shots: str
 ) -> dict[str, Any]:
     """What came of adding, copying, loading and running samplers, in each of the two renderers."""
-    shots = os.environ.get("LINGBOT_SHOTS") or str(tmp_path_factory.mktemp("sampler"))
     saved = {control: saved_graph(control, checkpoint) for control in CONTROLS}
     client = Client(comfy_server)
     api = video_graph(checkpoint, SEED, 1)

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from lingbot_core.models.tokens import patchify
-from lingbot_core.models.wan_vae import WanVAEEncoder
+from lingbot_core.models.wan_vae import StillClip, WanVAEEncoder
 from lingbot_core.streams import side_stream
-from lingbot_core.timeline import PATCH_SIZE, TEMPORAL_STRIDE, latent_frame_indices
+from lingbot_core.timeline import PATCH_SIZE, latent_frame_indices
 
 MODES = ("exact", "repeat")
 """``exact``: as if the whole clip were encoded. ``repeat``: the first five chunks, then the fifth again, as
@@ -89,9 +89,8 @@ class ImageLatents:
         last_chunk = latent_frame_indices(LAST_DISTINCT_CHUNK_WHEN_REPEATING)
         self._num_distinct = last_chunk.stop if mode == "repeat" else STEADY_LATENT + 1
         self._latents: list[Tensor] = []  # [16, h, w] each, from latent frame 0
-        self._encoder: WanVAEEncoder | None = None
-        self._state: dict[str, Tensor] = {}
-        self._num_encoded = 0  # latent frames behind _state; fewer than _latents after a release
+        self._clip: StillClip | None = None
+        self._num_encoded = 0  # latent frames of _clip; fewer than _latents after a release
         self._stream = side_stream(self._device, "encode") if self._device.type == "cuda" else None
 
     @property
@@ -102,8 +101,8 @@ class ImageLatents:
     @property
     def num_bytes(self) -> int:
         """Memory taken: latents, and the encoder with its state while it is there."""
-        weights = () if self._encoder is None else self._encoder.parameters()
-        return sum(tensor.nbytes for tensor in (*self._latents, *self._state.values(), *weights))
+        clip = 0 if self._clip is None else self._clip.num_bytes
+        return clip + sum(latent.nbytes for latent in self._latents)
 
     def chunk(self, chunk_index: int) -> Tensor:
         """Latents ``[3, 16, h, w]`` of a chunk, ready for the current stream."""
@@ -126,11 +125,11 @@ class ImageLatents:
 
     def release(self) -> None:
         """Free the encoder and its state; known latents stay."""
-        if self._encoder is None:
+        if self._clip is None:
             return
         if self._stream is not None:
             self._stream.synchronize()  # the weights' memory belongs to another stream
-        self._encoder, self._state, self._num_encoded = None, {}, 0
+        self._clip, self._num_encoded = None, 0
         if self._stream is not None:
             torch.cuda.empty_cache()  # what one stream has freed no other stream can use
 
@@ -144,22 +143,20 @@ class ImageLatents:
         """Encode until so many latents are known."""
         if len(self._latents) >= num_latents:
             return
-        if self._encoder is None:
-            self._encoder = self._build_encoder()
-            if self._stream is not None:
-                self._stream.wait_stream(torch.cuda.current_stream(self._device))
+        encoder = self._build_encoder() if self._clip is None else None
+        if encoder is not None and self._stream is not None:
+            self._stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(self._stream) if self._stream is not None else nullcontext():
+            if encoder is not None:
+                first = photo_to_frames(self._photo, self._device, self._dtype)
+                self._clip = StillClip(encoder, first, torch.zeros_like(first))
             while len(self._latents) < num_latents:
-                self._encode_one(self._encoder)
+                self._encode_one()
 
-    def _encode_one(self, encoder: WanVAEEncoder) -> None:
+    def _encode_one(self) -> None:
         """Encode the clip's next frames into the next latent."""
-        if self._num_encoded == 0:
-            frames = photo_to_frames(self._photo, self._device, self._dtype)
-        else:
-            shape = (TEMPORAL_STRIDE, 3, *self._photo.shape[:2])
-            frames = torch.zeros(shape, device=self._device, dtype=self._dtype)
-        latents, self._state = encoder.encode(frames, self._state)
+        assert self._clip is not None
+        latent = self._clip.next_latent()
         if self._num_encoded == len(self._latents):
-            self._latents.append(latents[0])
+            self._latents.append(latent)
         self._num_encoded += 1

@@ -96,9 +96,9 @@ def test_encoder_is_built_on_first_need_and_freed_with_its_last_latent(mode: str
     latents, builder = make_latents(mode)
     assert builder.num_built == 0 and not latents.finished
     latents.chunk(last_chunk - 1)
-    assert latents._encoder is not None and not latents.finished
+    assert latents._clip is not None and not latents.finished
     latents.chunk(last_chunk)
-    assert latents.finished and latents._encoder is None and not latents._state
+    assert latents.finished and latents._clip is None
     latents.chunk(last_chunk + 5)
     latents.chunk(0)
     assert builder.num_built == 1
@@ -109,7 +109,7 @@ def test_release_when_more_is_needed_later_encodes_again_and_gives_the_same() ->
     latents, builder = make_latents()
     first = latents.chunk(0)
     latents.release()
-    assert latents._encoder is None and not latents._state
+    assert latents._clip is None
     assert torch.equal(latents.chunk(0), first)
     assert builder.num_built == 1
     assert torch.equal(latents.chunk(2), undisturbed.chunk(2))
@@ -142,4 +142,4 @@ def test_chunk_when_prefetched_on_cuda_equals_without() -> None:
         latents = prefetched.chunk(chunk_index)
         prefetched.prefetch(chunk_index + 1)
         assert torch.equal(latents, expected)
-    assert prefetched.finished and prefetched._encoder is None
+    assert prefetched.finished and prefetched._clip is None

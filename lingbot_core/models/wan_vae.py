@@ -104,7 +104,17 @@ class RMSNorm(nn.Module):
         return target.mul_(self.gamma.view(-1, 1, 1))
 
 
-class CausalConv3d(nn.Module):
+class CausalLayer(nn.Module):
+    """A layer of the encoder: frames ``[F, C, H, W]`` and the memory in, frames out."""
+
+    reach = 0
+    """Frames before its own that a frame out is made of, at the rate of frames in."""
+
+    temporal_stride = 1
+    """Frames in for each frame out, but for the very first, which is made of the first one in."""
+
+
+class CausalConv3d(CausalLayer):
     """Convolution over three frames, of which the last is the current one.
 
     In the first call two zero frames stand in for those before.
@@ -117,6 +127,8 @@ class CausalConv3d(nn.Module):
 
     name = ""
     """Key of this layer's context; set by the model that holds it."""
+
+    reach = CONTEXT_FRAMES
 
     def __init__(self, in_channels: int, out_channels: int, spatial_size: int = 3) -> None:
         super().__init__()
@@ -158,8 +170,10 @@ def convolve_time(
     return clip.transpose(1, 2).squeeze(0)
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(CausalLayer):
     """Two normalised convolutions beside a shortcut; entries have their native numbers."""
+
+    reach = 2 * CONTEXT_FRAMES
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -181,7 +195,7 @@ class ResidualBlock(nn.Module):
         return hidden.add_(x if self.shortcut is None else self.shortcut(x))
 
 
-class AttentionBlock(nn.Module):
+class AttentionBlock(CausalLayer):
     """Single-head self-attention among the cells of each frame."""
 
     def __init__(self, channels: int) -> None:
@@ -198,7 +212,7 @@ class AttentionBlock(nn.Module):
         return self.proj(mixed).add_(x)
 
 
-class Downsample(nn.Module):
+class Downsample(CausalLayer):
     """Halves height and width and, if ``temporal``, then the frame rate."""
 
     name = ""
@@ -208,6 +222,8 @@ class Downsample(nn.Module):
         super().__init__()
         self.resample = nn.ModuleDict({"1": Conv2d(channels, channels, stride=2, padding=0)})
         self.time_conv = _TimeWeights(channels, channels) if temporal else None
+        if temporal:
+            self.reach, self.temporal_stride = CONTEXT_FRAMES, 2
 
     def forward(self, x: Tensor, memory: LayerMemory) -> Tensor:
         """``[F, C, H, W]`` to ``[F or F/2, C, H/2, W/2]``; a stream's first frame stays a frame of its own."""
@@ -252,8 +268,10 @@ class Upsample(nn.Module):
         return self.resample["1"](upsample_nearest(x))
 
 
-class _Head(nn.ModuleDict):
+class _Head(CausalLayer, nn.ModuleDict):
     """Last norm and convolution of either half; entries have their native numbers."""
+
+    reach = CONTEXT_FRAMES
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__({"0": RMSNorm(in_channels), "2": CausalConv3d(in_channels, out_channels)})
@@ -284,11 +302,15 @@ class _EncoderNet(nn.Module):
         self.middle = _middle(deepest)
         self.head = _Head(deepest, 2 * config.z_dim)
 
+    @property
+    def layers(self) -> list[CausalLayer]:
+        """All layers, in order."""
+        return [self.conv1, *self.downsamples, *self.middle, self.head]  # pyright: ignore[reportReturnType]
+
     def forward(self, x: Tensor, memory: LayerMemory) -> Tensor:
-        x = self.conv1(x, memory)
-        for layer in (*self.downsamples, *self.middle):
+        for layer in self.layers:
             x = layer(x, memory)
-        return self.head(x, memory)
+        return x
 
 
 class _DecoderNet(nn.Module):
@@ -356,9 +378,64 @@ class WanVAEEncoder(_Half):
         """
         memory = LayerMemory(state)
         assert len(frames) % TEMPORAL_STRIDE == int(memory.is_first_call), (len(frames), memory.is_first_call)
-        moments = self.conv1(self.encoder(_channels_last(frames), memory))
-        mean, _ = moments.chunk(2, dim=1)
-        return normalize_latents(mean).contiguous(), memory.next_state
+        return self.latents(self.encoder(_channels_last(frames), memory)), memory.next_state
+
+    def latents(self, hidden: Tensor) -> Tensor:
+        """Normalised means ``[T, z_dim, h, w]`` of what the last causal layer gives."""
+        mean, _ = self.conv1(hidden).chunk(2, dim=1)
+        return normalize_latents(mean).contiguous()
+
+
+class StillClip:
+    """Latents of one frame that is followed by equal frames without end, one latent frame at a time.
+
+    Once a layer sees nothing but the ending, its frames are equal from then on: one of them is kept, and neither that
+    layer nor those before it run again. The finest layers, which take most of the time, are the first to get there.
+
+    Args:
+        encoder: The encoder.
+        first: The first frame, ``[1, 3, H, W]`` in [-1, 1].
+        ending: Each of the frames behind it, of the same shape.
+    """
+
+    def __init__(self, encoder: WanVAEEncoder, first: Tensor, ending: Tensor) -> None:
+        self._encoder, self._first, self._ending = encoder, first, ending
+        self._layers = encoder.encoder.layers
+        """Layers that still run. What goes into the first of them ends in equal frames, ``_ending``."""
+
+        self._num_distinct = 1
+        """Leading frames into the first of these layers that can differ from the ending."""
+
+        self._frames_per_latent = TEMPORAL_STRIDE
+        """Frames into the first of these layers for each latent frame but the very first, which has one."""
+
+        self._state: dict[str, Tensor] = {}
+        self._num_encoded = 0
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory taken."""
+        tensors = (self._first, self._ending, *self._state.values(), *self._encoder.parameters())
+        return sum(tensor.nbytes for tensor in tensors)
+
+    def next_latent(self) -> Tensor:
+        """The next latent frame, normalised, ``[z_dim, h, w]``."""
+        x = self._first if self._num_encoded == 0 else self._ending.expand(self._frames_per_latent, -1, -1, -1)
+        x, memory = _channels_last(x), LayerMemory(self._state)
+        num_distinct, frames_per_latent, num_steady = self._num_distinct, self._frames_per_latent, 0
+        for index, layer in enumerate(self._layers):
+            x = layer(x, memory)
+            num_distinct = -(-(num_distinct + layer.reach) // layer.temporal_stride)
+            frames_per_latent //= layer.temporal_stride
+            num_frames = 1 + self._num_encoded * frames_per_latent
+            if num_frames > num_distinct:  # so the last one is of the ending
+                num_steady = index + 1
+                self._ending, self._num_distinct, self._frames_per_latent = x[-1:], num_distinct, frames_per_latent
+        if num_steady:
+            self._ending = self._ending.clone()  # without the frames before it
+        self._layers, self._state = self._layers[num_steady:], memory.next_state
+        self._num_encoded += 1
+        return self._encoder.latents(x)[-1]
 
 
 class WanVAEDecoder(_Half):

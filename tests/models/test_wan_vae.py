@@ -5,15 +5,18 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
 import torch
 from torch import Tensor
 
+from lingbot_core.image_latents import STEADY_LATENT
 from lingbot_core.models.wan_vae import (
     LATENT_MEAN,
     LATENT_STD,
+    StillClip,
     WanVAEConfig,
     WanVAEDecoder,
     WanVAEEncoder,
@@ -107,6 +110,34 @@ def test_encode_when_split_into_calls_equals_one_call(lengths: tuple[int, ...]) 
     assert whole.shape == (5, 16, 4, 6)
     torch.testing.assert_close(latents, whole, atol=1e-6, rtol=0)  # statistics are applied in float32
     torch.testing.assert_close(state, whole_state, atol=1e-12, rtol=0)
+
+
+def test_still_clip_equals_encoding_all_of_its_frames() -> None:
+    encoder = WanVAEEncoder(WanVAEConfig(base_dim=TINY)).double()
+    encoder.load_state_dict(wan_encoder(TINY).state_dict())
+    first, ending = random_input("still", 2, 3, 16, 16).tanh().double().split(1)
+    num_latents = STEADY_LATENT + 4
+    whole, _ = encoder.encode(torch.cat([first, ending.expand(4 * (num_latents - 1), -1, -1, -1)]), {})
+    clip = StillClip(encoder, first, ending)
+    latents = torch.stack([clip.next_latent() for _ in range(num_latents)])
+    torch.testing.assert_close(latents, whole, atol=1e-6, rtol=0)  # statistics are applied in float32
+    distances = (whole[1:] - whole[:-1]).abs().amax((1, 2, 3))
+    assert distances[STEADY_LATENT - 1] > 1e-9 and (distances[STEADY_LATENT:] < 1e-9).all()
+
+
+def test_still_clip_runs_a_layer_only_while_it_sees_more_than_the_ending() -> None:
+    encoder = wan_encoder(TINY)
+    runs: Counter[str] = Counter()
+    names = {layer: name for name, layer in encoder.encoder.named_modules()}
+    for layer in encoder.encoder.layers:
+        layer.register_forward_hook(lambda layer, *_: runs.update([names[layer]]))
+    clip = StillClip(encoder, *random_input("still", 2, 3, 16, 16).tanh().split(1))
+    for _ in range(STEADY_LATENT + 4):
+        clip.next_latent()
+    finest, half, deepest = ("downsamples.1", "downsamples.4", "head")
+    # the photo reaches frame 10 at full size and frame 18 at half, four frames to a latent; see each layer's reach
+    assert (runs["conv1"], runs[finest], runs[half], runs[deepest]) == (2, 4, 6, STEADY_LATENT + 1)
+    assert clip._layers == [] and clip._state == {}
 
 
 def test_decode_when_a_later_latent_changes_earlier_frames_stay() -> None:

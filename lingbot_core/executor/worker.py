@@ -28,6 +28,9 @@ from lingbot_core.executor.processes import ProcessId
 SETTINGS_VARIABLE = "LINGBOT_WORKER_SETTINGS"
 """Environment variable with the path of a rank's settings."""
 
+ENDING_SEC = 0.5
+"""Longest wait for the end of a host whose line has closed: that happens a moment before."""
+
 HEARTBEAT_SEC = 1.0
 """Between two signs of life of a rank."""
 
@@ -179,7 +182,10 @@ class Watchdog(threading.Thread):
 
 
 def end_without_host(settings: WorkerSettings, host: ProcessId) -> None:
-    """End this process at once; what the host can no longer remove is removed."""
+    """End this process; what the host can no longer remove is removed."""
+    end_sec = time.monotonic() + ENDING_SEC
+    while settings.folders and host.is_running() and time.monotonic() < end_sec:
+        time.sleep(0.005)
     if not host.is_running():
         for folder in settings.folders:
             shutil.rmtree(folder, ignore_errors=True)

@@ -36,10 +36,11 @@ def free_port() -> int:
 
 
 def test_generate_on_two_ranks_goes_on_from_what_one_has_made(command: list[str], tmp_path: Path) -> None:
+    others = children_of(os.getpid())  # a ComfyUI server of other tests, for example
     assert main([*command, "--total-blocks", "1"]) == 0
     assert main([*command, "--total-blocks", "2", "--num-gpus", "2"]) == 0
     assert [chunk["reused"] for chunk in read_stats(tmp_path / "outputs")] == [True, False]
-    assert not children_of(os.getpid())
+    assert set(children_of(os.getpid())) <= set(others)
 
 
 def test_generate_together_with_a_worker_of_another_machine(

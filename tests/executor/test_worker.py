@@ -1,18 +1,23 @@
 # SPDX-FileCopyrightText: 2026 ComfyUI-LingBot-World contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How a rank tells that it gets on: each case keeps the main thread busy in its own way while another one looks."""
+"""How a rank tells that it gets on, each case with a main thread that is busy in its own way; and how it ends."""
 
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from lingbot_core.executor.worker import Activity, Heartbeat
+from lingbot_core.executor.processes import ProcessId
+from lingbot_core.executor.worker import Activity, Heartbeat, WorkerSettings, end_without_host
 
 DATA = bytes(4 * 2**20)
 
@@ -60,3 +65,23 @@ def test_main_thread_stands_still_when_it_neither_computes_nor_moves(do: Callabl
 def test_loop_that_waits_for_a_gpu_is_no_progress():
     first, second = looks(synchronize, 1.0)
     assert first.activity == second.activity and first.is_waiting and first.place == "synchronize"
+
+
+@pytest.mark.parametrize(("host_sec", "is_left"), [(0.2, False), (60.0, True)])
+def test_line_that_closes_a_moment_before_the_host_ends_leaves_no_folder(
+    host_sec: float, is_left: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    ends = []
+    monkeypatch.setattr(os, "_exit", ends.append)
+    command = [sys.executable, "-c", f"import time; print(flush=True); time.sleep({host_sec})"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as host:
+        assert host.stdout is not None and host.stdout.readline()
+        process = ProcessId.of(host.pid)
+        assert process is not None
+        folder = tmp_path / "arrays"
+        folder.mkdir()
+        settings = WorkerSettings("", {}, str(process), folders=(str(folder),))
+        end_without_host(settings, process)
+        host.kill()
+    assert folder.exists() == is_left
+    assert ends == [1]

@@ -62,11 +62,15 @@ $(DEMO)/outputs/$(DEMO_SLUG).mp4: $(DEMO)/checkpoint/.made $(wildcard assets/dem
 	  --total-blocks 3 --output-dir $(DEMO)/outputs --contact-sheet
 	@touch $@
 
+# Two files of tests at a time, because many wait for other processes; one where there is a GPU, whose memory some measure.
+JOBS ?= $(if $(shell command -v nvidia-smi),0,2)
+PYTEST := $(PY) -m pytest -n $(JOBS) --dist loadfile
+
 test: venv browser
-	$(PY) -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 test-comfy: venv browser
-	$(PY) -m pytest -rs tests/comfy $(ARGS)
+	$(PYTEST) -rs tests/comfy $(ARGS)
 
 # The browser tests need a ComfyUI, node, a Chromium and playwright-core. The last is fetched where only it is missing;
 # where that fails, for want of npm or a network, they are skipped and say so (pytest -rs).

@@ -422,18 +422,16 @@ class StillClip:
         """The next latent frame, normalised, ``[z_dim, h, w]``."""
         x = self._first if self._num_encoded == 0 else self._ending.expand(self._frames_per_latent, -1, -1, -1)
         x, memory = _channels_last(x), LayerMemory(self._state)
-        num_distinct, frames_per_latent, num_steady = self._num_distinct, self._frames_per_latent, 0
+        num_distinct, frames_per_latent = self._num_distinct, self._frames_per_latent
+        num_steady, steady = 0, (self._ending, num_distinct, frames_per_latent)
         for index, layer in enumerate(self._layers):
             x = layer(x, memory)
             num_distinct = -(-(num_distinct + layer.reach) // layer.temporal_stride)
             frames_per_latent //= layer.temporal_stride
-            num_frames = 1 + self._num_encoded * frames_per_latent
-            if num_frames > num_distinct:  # so the last one is of the ending
-                num_steady = index + 1
-                self._ending, self._num_distinct, self._frames_per_latent = x[-1:], num_distinct, frames_per_latent
-        if num_steady:
-            self._ending = self._ending.clone()  # without the frames before it
+            if 1 + self._num_encoded * frames_per_latent > num_distinct:  # so the newest frame is of the ending
+                num_steady, steady = index + 1, (x[-1:].clone(), num_distinct, frames_per_latent)
         self._layers, self._state = self._layers[num_steady:], memory.next_state
+        self._ending, self._num_distinct, self._frames_per_latent = steady
         self._num_encoded += 1
         return self._encoder.latents(x)[-1]
 

@@ -141,6 +141,22 @@ def test_still_clip_runs_a_layer_only_while_it_sees_more_than_the_ending() -> No
     assert clip._layers == [] and clip._state == {}
 
 
+def test_still_clip_when_a_call_fails_goes_on_as_if_it_had_not_been_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = copy.deepcopy(wan_encoder(TINY))
+    frames = random_input("still", 2, 3, 16, 16).tanh().split(1)
+    undisturbed, clip = StillClip(encoder, *frames), StillClip(encoder, *frames)
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    for index in range(8):
+        expected = undisturbed.next_latent()
+        with monkeypatch.context() as patch, pytest.raises(MemoryError):
+            patch.setattr(encoder.encoder.head, "forward", fail)
+            clip.next_latent()
+        assert torch.equal(clip.next_latent(), expected), index
+
+
 def test_decode_when_a_later_latent_changes_earlier_frames_stay() -> None:
     latents = random_input("causal", 5, 16, 4, 6)
     changed = latents.clone()

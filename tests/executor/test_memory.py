@@ -21,7 +21,7 @@ HEIGHT, WIDTH = 128, 224
 
 
 def used_bytes() -> int:
-    """Memory in use, without what was freed and only waits to be used again, of which there is now more and now less."""
+    """Memory in use, without what was freed and waits to be used again, of which there is now more and now less."""
     gc.collect()
     with suppress(AttributeError, OSError):  # other systems have no such function
         ctypes.CDLL(None).malloc_trim(0)

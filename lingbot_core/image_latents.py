@@ -89,8 +89,7 @@ class ImageLatents:
         last_chunk = latent_frame_indices(LAST_DISTINCT_CHUNK_WHEN_REPEATING)
         self._num_distinct = last_chunk.stop if mode == "repeat" else STEADY_LATENT + 1
         self._latents: list[Tensor] = []  # [16, h, w] each, from latent frame 0
-        self._clip: StillClip | None = None
-        self._num_encoded = 0  # latent frames of _clip; fewer than _latents after a release
+        self._clip: StillClip | None = None  # behind _latents after a release
         self._stream = side_stream(self._device, "encode") if self._device.type == "cuda" else None
 
     @property
@@ -129,7 +128,7 @@ class ImageLatents:
             return
         if self._stream is not None:
             self._stream.synchronize()  # the weights' memory belongs to another stream
-        self._clip, self._num_encoded = None, 0
+        self._clip = None
         if self._stream is not None:
             torch.cuda.empty_cache()  # what one stream has freed no other stream can use
 
@@ -157,6 +156,5 @@ class ImageLatents:
         """Encode the clip's next frames into the next latent."""
         assert self._clip is not None
         latent = self._clip.next_latent()
-        if self._num_encoded == len(self._latents):
+        if self._clip.num_encoded > len(self._latents):
             self._latents.append(latent)
-        self._num_encoded += 1

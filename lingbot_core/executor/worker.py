@@ -28,7 +28,7 @@ from lingbot_core.executor.processes import ProcessId
 SETTINGS_VARIABLE = "LINGBOT_WORKER_SETTINGS"
 """Environment variable with the path of a rank's settings."""
 
-ENDING_SEC = 0.5
+_ENDING_SEC = 0.5
 """Longest wait for the end of a host whose line has closed: that happens a moment before."""
 
 HEARTBEAT_SEC = 1.0
@@ -67,7 +67,7 @@ class WorkerSettings:
     """What the host wants to hear, in hexadecimal."""
 
     folders: tuple[str, ...] = ()
-    """Private folders that rank 0 removes when the host is gone: shared memory first."""
+    """Private folders that ranks remove when the host is gone: shared memory first."""
 
     snapshot_budget_gib: float = 0.0
     """See ``LocalExecutor``."""
@@ -183,7 +183,7 @@ class Watchdog(threading.Thread):
 
 def end_without_host(settings: WorkerSettings, host: ProcessId) -> None:
     """End this process; what the host can no longer remove is removed."""
-    end_sec = time.monotonic() + ENDING_SEC
+    end_sec = time.monotonic() + _ENDING_SEC
     while settings.folders and host.is_running() and time.monotonic() < end_sec:
         time.sleep(0.005)
     if not host.is_running():

@@ -410,7 +410,8 @@ class StillClip:
         """Frames into the first of these layers for each latent frame but the very first, which has one."""
 
         self._state: dict[str, Tensor] = {}
-        self._num_encoded = 0
+        self.num_encoded = 0
+        """Latent frames so far."""
 
     @property
     def num_bytes(self) -> int:
@@ -420,7 +421,7 @@ class StillClip:
 
     def next_latent(self) -> Tensor:
         """The next latent frame, normalised, ``[z_dim, h, w]``."""
-        x = self._first if self._num_encoded == 0 else self._ending.expand(self._frames_per_latent, -1, -1, -1)
+        x = self._first if self.num_encoded == 0 else self._ending.expand(self._frames_per_latent, -1, -1, -1)
         x, memory = _channels_last(x), LayerMemory(self._state)
         num_distinct, frames_per_latent = self._num_distinct, self._frames_per_latent
         num_steady, steady = 0, (self._ending, num_distinct, frames_per_latent)
@@ -428,11 +429,11 @@ class StillClip:
             x = layer(x, memory)
             num_distinct = -(-(num_distinct + layer.reach) // layer.temporal_stride)
             frames_per_latent //= layer.temporal_stride
-            if 1 + self._num_encoded * frames_per_latent > num_distinct:  # so the newest frame is of the ending
+            if 1 + self.num_encoded * frames_per_latent > num_distinct:  # so the newest frame is of the ending
                 num_steady, steady = index + 1, (x[-1:].clone(), num_distinct, frames_per_latent)
         self._layers, self._state = self._layers[num_steady:], memory.next_state
         self._ending, self._num_distinct, self._frames_per_latent = steady
-        self._num_encoded += 1
+        self.num_encoded += 1
         return self._encoder.latents(x)[-1]
 
 

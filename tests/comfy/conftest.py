@@ -45,7 +45,7 @@ def comfy_server(comfy_host: ComfyHost, comfy_base: ComfyBase) -> Iterator[Comfy
 
 
 @pytest.fixture(scope="session")
-def editor_browser() -> Browser:
+def browser() -> Browser:
     """A browser, or the tests are skipped."""
     found = find_browser()
     if isinstance(found, str):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.comfy.browser import Browser, find_browser, our_problems
+from tests.comfy.browser import Browser, our_problems
 from tests.comfy.client import Client
 from tests.comfy.comfy_host import PACK_NAME, ComfyServer
 from tests.comfy.graphs import HEIGHT, WIDTH
@@ -20,15 +20,6 @@ from tools.build_workflows import FOLDER
 pytestmark = pytest.mark.comfy
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Browser:
-    """A browser, or the tests are skipped."""
-    found = find_browser()
-    if isinstance(found, str):
-        pytest.skip(found)
-    return found
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["canvas", "vue"])

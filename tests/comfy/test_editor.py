@@ -20,9 +20,9 @@ pytestmark = pytest.mark.comfy
 
 
 @pytest.fixture(scope="module")
-def session(editor_browser: Browser, vue: bool, comfy_server: ComfyServer, shots: str) -> dict[str, Any]:
+def session(browser: Browser, vue: bool, comfy_server: ComfyServer, shots: str) -> dict[str, Any]:
     """What came of drawing, flying, running and reloading once, in each of the two renderers."""
-    return editor_browser.use(Client(comfy_server), "editor.spec.mjs", shots, vue)
+    return browser.use(Client(comfy_server), "editor.spec.mjs", shots, vue)
 
 
 def positions(path: dict[str, Any]) -> np.ndarray:

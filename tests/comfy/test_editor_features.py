@@ -37,7 +37,7 @@ def two_chunk_graph(checkpoint: str, world_scale: float) -> Graph:
 
 @pytest.fixture(scope="module")
 def session(
-    editor_browser: Browser,
+    browser: Browser,
     vue: bool,
     comfy_server: ComfyServer,
     checkpoint: str,
@@ -46,7 +46,7 @@ def session(
 ) -> dict[str, Any]:
     """What came of using the editor once, in each of the two renderers."""
     example = comfy_server.base.input / "lingbot_world" / "00"
-    return editor_browser.use(
+    return browser.use(
         Client(comfy_server),
         "editor_features.spec.mjs",
         shots,

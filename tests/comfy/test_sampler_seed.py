@@ -37,14 +37,12 @@ def saved_graph(control: str, checkpoint: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def session(
-    editor_browser: Browser, vue: bool, comfy_server: ComfyServer, checkpoint: str, shots: str
-) -> dict[str, Any]:
+def session(browser: Browser, vue: bool, comfy_server: ComfyServer, checkpoint: str, shots: str) -> dict[str, Any]:
     """What came of adding, copying, loading and running samplers, in each of the two renderers."""
     saved = {control: saved_graph(control, checkpoint) for control in CONTROLS}
     client = Client(comfy_server)
     api = video_graph(checkpoint, SEED, 1)
-    found = editor_browser.use(client, "sampler.spec.mjs", shots, vue, saved=saved, api=api)
+    found = browser.use(client, "sampler.spec.mjs", shots, vue, saved=saved, api=api)
     client.post("/queue", {"clear": True})
     client.stop_everything()
     return found

@@ -55,9 +55,9 @@ def test_saved_values_are_at_their_inputs(node_id: str, client: Client) -> None:
 
 
 @pytest.fixture(scope="module")
-def opened(editor_browser: Browser, comfy_server: Any) -> dict[str, Any]:
+def opened(browser: Browser, comfy_server: Any) -> dict[str, Any]:
     """What the page queues when the saved workflow is opened."""
-    found = editor_browser.visit(Client(comfy_server), [{"name": "saved", "ui": UI}])
+    found = browser.visit(Client(comfy_server), [{"name": "saved", "ui": UI}])
     return found["graphs"]["saved"]
 
 
